@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+// Threads. A run is one region in which every thread executes the same code (SPMD); the loops in it
+// split their tasks and meet at a barrier. Which thread runs a task never changes a result.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <type_traits>
+
+#include "base/types.h"
+
+namespace pycnn {
+
+constexpr int kMaxThreads = 128;
+
+class Team;
+
+class Worker {
+ public:
+  Worker(Team& team, int id, int size, std::byte* scratch)
+      : team_(team), id_(id), size_(size), scratch_(scratch) {}
+
+  int id() const { return id_; }
+  int size() const { return size_; }
+  std::byte* scratch() const { return scratch_; }  // this thread's own, as large as the plan asked
+  float* scratch_floats() const { return reinterpret_cast<float*>(scratch_); }
+
+  void barrier() noexcept;
+
+  // body(begin, end) over [0, tasks) in pieces, this thread's share first, then what others left;
+  // returns when all tasks are done.
+  template <class Body>
+  void parallel_for(dim_t tasks, Body&& body) noexcept {
+    if (size_ == 1) {
+      if (tasks > 0) body(dim_t{0}, tasks);
+      return;
+    }
+    for (dim_t begin, end; next_piece(tasks, begin, end);) body(begin, end);
+    finish_loop();
+  }
+
+  // body() on one thread while the others wait.
+  template <class Body>
+  void single(Body&& body) noexcept {
+    if (id_ == 0) body();
+    barrier();
+  }
+
+ private:
+  bool next_piece(dim_t tasks, dim_t& begin, dim_t& end) noexcept;
+  void finish_loop() noexcept;
+
+  Team& team_;
+  const int id_, size_;
+  std::byte* const scratch_;
+  int victim_ = 0;  // whose share is being worked on, as an offset from id_
+  int phase_ = 0;   // which of the team's two sets of counters is in use
+  std::uint32_t barrier_generation_ = 0;
+};
+
+// Runs body(worker, context) on `threads` threads (1 in a forked child of a process that already ran
+// a region, and inside another region), in the engine's floating-point mode: round to nearest,
+// subnormals flushed to zero. The caller's mode is restored.
+// scratch is threads * scratch_stride bytes, provided by the caller.
+using RegionBody = void (*)(Worker& worker, void* context) noexcept;
+void run_region(int threads, std::byte* scratch, std::size_t scratch_stride, RegionBody body,
+                void* context) noexcept;
+
+template <class Body>
+void run_region(int threads, std::byte* scratch, std::size_t scratch_stride, Body& body) noexcept {
+  run_region(
+      threads, scratch, scratch_stride,
+      [](Worker& worker, void* context) noexcept { (*static_cast<Body*>(context))(worker); }, &body);
+}
+
+void set_num_threads(int threads);  // throws Error unless 1 <= threads <= kMaxThreads; 0 = automatic
+int num_threads();
+
+}  // namespace pycnn

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+// Shapes. The only place where output sizes and padding are computed.
+#pragma once
+
+#include <array>
+#include <initializer_list>
+#include <string>
+#include <vector>
+
+#include "base/types.h"
+
+namespace pycnn {
+
+constexpr dim_t kBatch = -1;  // the one symbolic extent; a plan replaces it by a number
+constexpr int kMaxRank = 8;
+
+class Shape {
+ public:
+  Shape() = default;
+  Shape(std::initializer_list<dim_t> dims);
+  explicit Shape(const std::vector<dim_t>& dims);
+
+  int rank() const { return rank_; }
+  dim_t operator[](int axis) const { return dims_[axis < 0 ? axis + rank_ : axis]; }
+  bool has_batch() const { return rank_ > 0 && dims_[0] == kBatch; }
+  dim_t count() const;           // product of extents; throws where it would overflow
+  Shape with_batch(dim_t N) const;  // kBatch replaced by N
+  std::string text() const;      // "(None, 28, 28, 1)"
+  bool operator==(const Shape& other) const;
+  bool operator!=(const Shape& other) const { return !(*this == other); }
+
+ private:
+  std::array<dim_t, kMaxRank> dims_{};
+  int rank_ = 0;
+};
+
+struct Size2d {
+  dim_t h = 1, w = 1;
+};
+
+struct Pad2d {
+  dim_t top = 0, bottom = 0, left = 0, right = 0;
+  bool any() const { return (top | bottom | left | right) != 0; }
+};
+
+// "valid", "same" (TensorFlow / ONNX SAME_UPPER: the odd pixel goes to the end) or explicit.
+struct Padding {
+  enum class Mode { valid, same, explicit_pad } mode = Mode::valid;
+  Pad2d pad;
+};
+
+// Pixels covered by a dilated kernel, and the windows that fit: floor((in + pad - extent)/stride)+1.
+constexpr dim_t kernel_extent(dim_t kernel, dim_t dilation) { return (kernel - 1) * dilation + 1; }
+Pad2d resolve_padding(const Padding& padding, Size2d in, Size2d kernel, Size2d stride,
+                      Size2d dilation);
+
+// y[n,p,q,k] = sum_{r,s,c} x[n, p*stride.h + r*dilation.h - pad.top, ..., c] * w[r,s,c,k]
+struct Conv2dShape {
+  dim_t N = 1, H = 1, W = 1, C = 1, K = 1, R = 1, S = 1, G = 1;
+  Size2d stride, dilation;
+  Pad2d pad;
+
+  dim_t P() const {
+    return (H + pad.top + pad.bottom - kernel_extent(R, dilation.h)) / stride.h + 1;
+  }
+  dim_t Q() const {
+    return (W + pad.left + pad.right - kernel_extent(S, dilation.w)) / stride.w + 1;
+  }
+  dim_t macs() const { return N * P() * Q() * K * R * S * (C / G); }
+};
+
+struct Pool2dShape {
+  dim_t N = 1, H = 1, W = 1, C = 1, R = 1, S = 1;
+  Size2d stride;
+  Pad2d pad;
+
+  dim_t P() const { return (H + pad.top + pad.bottom - R) / stride.h + 1; }
+  dim_t Q() const { return (W + pad.left + pad.right - S) / stride.w + 1; }
+};
+
+constexpr dim_t ceil_div(dim_t a, dim_t b) { return (a + b - 1) / b; }
+constexpr dim_t round_up(dim_t a, dim_t b) { return ceil_div(a, b) * b; }
+
+}  // namespace pycnn

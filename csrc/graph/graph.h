@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+// What to compute: values (shaped, named) and the nodes that make them, in topological order.
+// Knows nothing of kernels, memory or threads. Bad arguments are refused here, by name.
+#pragma once
+
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "base/error.h"
+#include "base/shape.h"
+#include "base/types.h"
+
+namespace pycnn {
+
+using ValueId = int;
+using NodeId = int;
+constexpr ValueId kNoValue = -1;
+
+enum class OpKind : std::uint8_t {
+  input, parameter,
+  conv2d, conv2d_backward_data, conv2d_backward_weights,
+  dense, dense_backward_data, dense_backward_weights,
+  bias_backward,  // sum over all axes but the last
+  max_pool2d, max_pool2d_backward, avg_pool2d, avg_pool2d_backward,
+  global_avg_pool2d, global_avg_pool2d_backward,
+  reshape,  // flatten and its gradient: the same memory
+  add, activation, activation_backward, softmax, softmax_backward,
+  dropout, dropout_backward,
+  batch_norm_training, batch_norm_inference, batch_norm_backward,
+  loss, loss_backward, metric,
+  sgd, adam, moving_average,  // write parameters; run after every other node of a step
+  count_
+};
+
+// epilogue fields of conv2d and dense are set by plan/fuse only
+struct Conv2dAttrs {
+  Size2d stride, dilation;
+  Pad2d pad;
+  dim_t groups = 1;
+  ActivationKind act = ActivationKind::linear;
+};
+struct DenseAttrs {
+  ActivationKind act = ActivationKind::linear;
+};
+struct Pool2dAttrs {
+  Size2d window, stride;
+  Pad2d pad;
+};
+struct ActivationAttrs {
+  ActivationKind kind = ActivationKind::linear;
+  float alpha = 0;
+};
+struct DropoutAttrs {
+  float rate = 0;
+  std::uint32_t stream = 0;  // which stream of random numbers; the seed and the step come at run time
+};
+struct BatchNormAttrs {
+  float epsilon = 1e-3f;
+};
+struct MovingAverageAttrs {
+  float momentum = 0.99f;
+};
+struct LossAttrs {
+  LossKind kind = LossKind::mean_squared_error;
+  bool from_logits = false;
+};
+struct MetricAttrs {
+  MetricKind kind = MetricKind::accuracy;
+  float threshold = 0.5f;
+};
+struct SgdAttrs {
+  float momentum = 0, weight_decay = 0;
+  bool nesterov = false;
+};
+struct AdamAttrs {
+  float beta_1 = 0.9f, beta_2 = 0.999f, epsilon = 1e-7f, weight_decay = 0;
+};
+using Attrs = std::variant<std::monostate, Conv2dAttrs, DenseAttrs, Pool2dAttrs, ActivationAttrs,
+                           DropoutAttrs, BatchNormAttrs, MovingAverageAttrs, LossAttrs, MetricAttrs,
+                           SgdAttrs, AdamAttrs>;
+
+struct Value {
+  Shape shape;
+  DType dtype = DType::f32;
+  std::string name;
+  NodeId producer = -1;
+};
+
+struct Node {
+  OpKind op = OpKind::input;
+  Attrs attrs;
+  std::vector<ValueId> inputs;  // kNoValue marks an absent optional input
+  std::vector<ValueId> outputs;
+  std::string name;             // of the layer that made it
+  bool trainable = false;       // parameters only
+  dim_t macs = 0;               // multiply-accumulates per sample (conv2d, dense)
+
+  template <class T>
+  const T& attrs_as() const { return std::get<T>(attrs); }
+};
+
+class Graph {
+ public:
+  // Shapes of inputs lead with kBatch. Names of inputs and parameters are unique.
+  ValueId input(const std::string& name, const Shape& shape, DType dtype = DType::f32);
+  ValueId parameter(const std::string& name, const Shape& shape, bool trainable);
+  // Checks the arguments, infers the outputs' shapes, appends the node; returns its first output.
+  ValueId add(OpKind op, Attrs attrs, const std::vector<ValueId>& inputs,
+              const std::string& name = "");
+
+  const std::vector<Node>& nodes() const { return nodes_; }
+  const std::vector<Value>& values() const { return values_; }
+  const Node& node(NodeId id) const { return nodes_.at(static_cast<std::size_t>(id)); }
+  const Value& value(ValueId id) const;  // throws Error(value) for an id this graph does not have
+  const Shape& shape(ValueId id) const { return value(id).shape; }
+  ValueId parameter_named(const std::string& name) const;  // kNoValue where there is none
+  const Node& producer(ValueId id) const { return node(value(id).producer); }
+
+  void mark_output(ValueId id);  // kept by every plan, readable after a run; in call order
+  const std::vector<ValueId>& outputs() const { return outputs_; }
+
+  // For plan/fuse.cc: replaces the whole contents. Node order must be topological.
+  std::vector<Node>& mutable_nodes() { return nodes_; }
+
+ private:
+  std::vector<Node> nodes_;
+  std::vector<Value> values_;
+  std::vector<ValueId> outputs_;
+};
+
+// Appends the backward nodes of `loss` (a scalar) and returns d loss / d wrt, kNoValue where loss
+// does not depend on it. Gradients of a value used several times are added in node order.
+std::vector<ValueId> append_gradients(Graph& graph, ValueId loss, const std::vector<ValueId>& wrt);
+
+}  // namespace pycnn

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+// Ops that map elements to elements. x and y may be the same memory (in place) in all of them.
+// SPMD: every worker of a region calls the function; it returns when the op is complete.
+#pragma once
+
+#include "base/arch.h"
+#include "base/parallel.h"
+#include "base/rng.h"
+#include "base/types.h"
+
+namespace pycnn {
+
+struct EltwiseKernels;
+
+struct Elementwise {
+  dim_t count = 0;  // elements
+  const EltwiseKernels* kernels = nullptr;
+};
+Elementwise make_elementwise(dim_t count, Isa isa);
+
+// y = a + b
+void add_forward(const Elementwise& op, const float* a, const float* b, float* y,
+                 Worker& worker) noexcept;
+
+struct Activation {
+  Elementwise map;
+  ActivationKind kind = ActivationKind::linear;
+  float alpha = 0;
+};
+Activation make_activation(dim_t count, ActivationKind kind, float alpha, Isa isa);
+
+// y = f(x); NaN propagates through relu, relu6, leaky_relu
+void activation_forward(const Activation& op, const float* x, float* y, Worker& worker) noexcept;
+// dx = dy * f'(x), with f' expressed by the output y
+void activation_backward(const Activation& op, const float* y, const float* dy, float* dx,
+                         Worker& worker) noexcept;
+
+struct Dropout {
+  Elementwise map;
+  float rate = 0;
+  std::uint32_t stream = 0;
+};
+Dropout make_dropout(dim_t count, float rate, std::uint32_t stream, Isa isa);
+
+// y[i] = u[i] >= rate ? x[i] / (1 - rate) : 0, u from (state.seed, stream, state.step, i), see
+// base/rng.h. Its own backward: the same call on dy.
+void dropout_forward(const Dropout& op, const RandomState& state, const float* x, float* y,
+                     Worker& worker) noexcept;
+
+}  // namespace pycnn

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+// Sums over rows: bias gradients and batch normalisation. Rows are cut into chunks by shape alone
+// and the chunks' partial results are combined in index order, so thread counts change nothing.
+#pragma once
+
+#include "base/arch.h"
+#include "base/parallel.h"
+#include "base/types.h"
+
+namespace pycnn {
+
+struct ReduceKernels;
+
+struct RowReduction {
+  dim_t rows = 0, C = 0;   // x[rows][C]
+  dim_t chunk_rows = 0;    // rows per chunk, a function of (rows, C) only
+  const ReduceKernels* kernels = nullptr;
+
+  dim_t chunks() const { return (rows + chunk_rows - 1) / chunk_rows; }
+  dim_t workspace_floats() const;  // shared by the workers; the caller provides it
+};
+RowReduction make_row_reduction(dim_t rows, dim_t C, Isa isa);
+
+// db[c] = sum over rows of dy[row][c]
+void bias_backward(const RowReduction& op, const float* dy, float* db, float* workspace,
+                   Worker& worker) noexcept;
+
+struct BatchNorm {
+  RowReduction reduction;
+  float epsilon = 1e-3f;
+};
+BatchNorm make_batch_norm(dim_t rows, dim_t C, float epsilon, Isa isa);
+
+// mean, var (biased) over rows; y = gamma*(x-mean)/sqrt(var+epsilon) + beta. The variance comes from
+// squared deviations (per-chunk mean and sum of squares, combined in double by Chan's formula).
+void batch_norm_training_forward(const BatchNorm& op, const float* x, const float* gamma,
+                                 const float* beta, float* y, float* mean, float* var,
+                                 float* workspace, Worker& worker) noexcept;
+void batch_norm_inference_forward(const BatchNorm& op, const float* x, const float* gamma,
+                                  const float* beta, const float* mean, const float* var, float* y,
+                                  float* workspace, Worker& worker) noexcept;
+// dx may be dy's memory
+void batch_norm_backward(const BatchNorm& op, const float* x, const float* gamma, const float* mean,
+                         const float* var, const float* dy, float* dx, float* dgamma, float* dbeta,
+                         float* workspace, Worker& worker) noexcept;
+
+}  // namespace pycnn

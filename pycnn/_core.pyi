@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The compiled core: graphs (what to compute), parameters, and plans (how to compute it).
+
+Values of a graph are integers. Shapes are tuples whose first extent is None where it is the batch.
+Padding is "valid", "same" or (top, bottom, left, right). Images are NHWC, kernels HWIO.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__version__: str
+
+class Graph:
+    def __init__(self) -> None: ...
+    def input(self, name: str, shape: Sequence[int | None], dtype: str = "float32") -> int: ...
+    def parameter(self, name: str, shape: Sequence[int], trainable: bool = True) -> int: ...
+    def conv2d(
+        self,
+        x: int,
+        w: int,
+        b: int | None = None,
+        *,
+        strides: tuple[int, int] = (1, 1),
+        padding: str | tuple[int, int, int, int] = "valid",
+        dilation: tuple[int, int] = (1, 1),
+        groups: int = 1,
+        name: str = "",
+    ) -> int: ...
+    def conv2d_backward_data(
+        self,
+        dy: int,
+        w: int,
+        x: int,
+        *,
+        strides: tuple[int, int] = (1, 1),
+        padding: str | tuple[int, int, int, int] = "valid",
+        dilation: tuple[int, int] = (1, 1),
+        groups: int = 1,
+        name: str = "",
+    ) -> int: ...
+    def conv2d_backward_weights(
+        self,
+        x: int,
+        dy: int,
+        w: int,
+        *,
+        strides: tuple[int, int] = (1, 1),
+        padding: str | tuple[int, int, int, int] = "valid",
+        dilation: tuple[int, int] = (1, 1),
+        groups: int = 1,
+        name: str = "",
+    ) -> int: ...
+    def dense(self, x: int, w: int, b: int | None = None, *, name: str = "") -> int: ...
+    def dense_backward_data(self, dy: int, w: int, x: int, *, name: str = "") -> int: ...
+    def dense_backward_weights(self, x: int, dy: int, w: int, *, name: str = "") -> int: ...
+    def bias_backward(self, dy: int, *, name: str = "") -> int: ...
+    def max_pool2d(
+        self,
+        x: int,
+        *,
+        pool_size: tuple[int, int],
+        strides: tuple[int, int],
+        padding: str | tuple[int, int, int, int] = "valid",
+        name: str = "",
+    ) -> int: ...
+    def avg_pool2d(
+        self,
+        x: int,
+        *,
+        pool_size: tuple[int, int],
+        strides: tuple[int, int],
+        padding: str | tuple[int, int, int, int] = "valid",
+        name: str = "",
+    ) -> int: ...
+    def global_avg_pool2d(self, x: int, *, name: str = "") -> int: ...
+    def flatten(self, x: int, *, name: str = "") -> int: ...
+    def add(self, a: int, b: int, *, name: str = "") -> int: ...
+    def activation(
+        self, x: int, kind: str, *, alpha: float | None = None, name: str = ""
+    ) -> int: ...
+    def softmax(self, x: int, *, name: str = "") -> int: ...
+    def dropout(self, x: int, *, rate: float, stream: int, name: str = "") -> int: ...
+    def batch_norm_training(
+        self, x: int, gamma: int, beta: int, *, epsilon: float, name: str = ""
+    ) -> tuple[int, int, int]: ...
+    def batch_norm_inference(
+        self,
+        x: int,
+        gamma: int,
+        beta: int,
+        mean: int,
+        var: int,
+        *,
+        epsilon: float,
+        name: str = "",
+    ) -> int: ...
+    def loss(
+        self,
+        kind: str,
+        y_true: int,
+        y_pred: int,
+        *,
+        from_logits: bool = False,
+        name: str = "",
+    ) -> int: ...
+    def metric(
+        self,
+        kind: str,
+        y_true: int,
+        y_pred: int,
+        *,
+        threshold: float = 0.5,
+        name: str = "",
+    ) -> int: ...
+    def gradients(self, loss: int, wrt: Sequence[int]) -> list[int | None]: ...
+    def sgd(
+        self,
+        parameter: int,
+        gradient: int,
+        *,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        weight_decay: float = 0.0,
+        name: str = "",
+    ) -> None: ...
+    def adam(
+        self,
+        parameter: int,
+        gradient: int,
+        *,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        weight_decay: float = 0.0,
+        name: str = "",
+    ) -> None: ...
+    def moving_average(
+        self, parameter: int, sample: int, *, momentum: float, name: str = ""
+    ) -> None: ...
+    def mark_output(self, value: int) -> None: ...
+    def shape(self, value: int) -> tuple[int | None, ...]: ...
+    def nodes(self) -> list[dict[str, Any]]: ...
+
+class Parameters:
+    """Weights and optimizer state of the parameters of a graph, packed for one ISA."""
+
+    def __init__(self, graph: Graph, isa: str | None = None) -> None: ...
+    @property
+    def isa(self) -> str: ...
+    def names(self) -> list[str]: ...
+    def get(self, name: str, slot: str = "") -> NDArray[np.float32]: ...
+    def set(self, name: str, array: NDArray[np.float32], slot: str = "") -> None: ...
+
+class Plan:
+    """A graph made ready to run at one batch size. Runs allocate nothing and release the GIL."""
+
+    def __init__(
+        self, graph: Graph, parameters: Parameters, batch: int, memory: str = "planned"
+    ) -> None: ...
+    @property
+    def batch(self) -> int: ...
+    @property
+    def arena_bytes(self) -> int: ...
+    def run(
+        self,
+        inputs: Sequence[NDArray[Any]],
+        outputs: Sequence[NDArray[np.float32]] = (),
+        *,
+        rows: NDArray[np.int64] | None = None,
+        start: int = 0,
+        learning_rate: float = 0.0,
+        seed: int = 0,
+        step: int = 0,
+    ) -> tuple[float, ...]: ...
+    def output(self, index: int) -> NDArray[np.float32]: ...
+    def profile(self, repeats: int = 10) -> list[tuple[str, str, float]]: ...
+    def steps(self) -> list[str]: ...
+
+def isas() -> list[str]: ...
+def default_isa() -> str: ...
+def available_threads() -> int: ...
+def num_threads() -> int: ...
+def set_num_threads(threads: int) -> None: ...
+def random_uniform(seed: int, stream: int, step: int, count: int) -> NDArray[np.float32]: ...
+def probe_fma(isa: str, threads: int, seconds: float = 0.05) -> float: ...
+def probe_copy(threads: int, megabytes: int = 256) -> float: ...
+def kernels(isa: str) -> list[str]: ...
