@@ -2,7 +2,11 @@
 // Sixteen floats in AVX-512 (F, BW, VL, DQ). The interface is defined by Portable in vec.h.
 #pragma once
 
+// GCC 12 calls the self-initialised "undefined" operands in its header a mistake (GCC bug 105593).
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wuninitialized"
 #include <immintrin.h>
+#pragma GCC diagnostic pop
 
 #include "base/types.h"
 
@@ -36,8 +40,10 @@ struct F32x16 {
       hi.v = _mm512_mask_blend_epi32(0xAAAA, _mm512_srli_epi64(even, 32), odd);
     }
     friend void interleave(Bits& a, Bits& b, Bits& c, Bits& d) {
-      const __m512i ab_lo = _mm512_unpacklo_epi32(a.v, b.v), cd_lo = _mm512_unpacklo_epi32(c.v, d.v);
-      const __m512i ab_hi = _mm512_unpackhi_epi32(a.v, b.v), cd_hi = _mm512_unpackhi_epi32(c.v, d.v);
+      const __m512i ab_lo = _mm512_unpacklo_epi32(a.v, b.v);
+      const __m512i ab_hi = _mm512_unpackhi_epi32(a.v, b.v);
+      const __m512i cd_lo = _mm512_unpacklo_epi32(c.v, d.v);
+      const __m512i cd_hi = _mm512_unpackhi_epi32(c.v, d.v);
       const __m512i q0 = _mm512_unpacklo_epi64(ab_lo, cd_lo);  // counters 0, 4, 8, 12
       const __m512i q1 = _mm512_unpackhi_epi64(ab_lo, cd_lo);
       const __m512i q2 = _mm512_unpacklo_epi64(ab_hi, cd_hi);

@@ -56,7 +56,8 @@ struct Portable {
     friend Mask eq(Bits a, Bits b) { return (Mask)(a.v == b.v); }
     // hi * 2^32 + lo = a * b
     friend void multiply_wide(Bits a, Bits b, Bits& lo, Bits& hi) {
-      const Longs product = __builtin_convertvector(a.v, Longs) * __builtin_convertvector(b.v, Longs);
+      const Longs product =
+          __builtin_convertvector(a.v, Longs) * __builtin_convertvector(b.v, Longs);
       lo.v = __builtin_convertvector(product, Words);
       hi.v = __builtin_convertvector(product >> 32, Words);
     }
