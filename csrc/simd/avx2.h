@@ -9,6 +9,38 @@
 namespace pycnn {
 namespace {
 
+// The first min(n, 8) bytes at p; counts below 8 are covered by two overlapping pieces.
+inline std::uint64_t load_bytes(const std::uint8_t* p, dim_t n) {
+  std::uint64_t whole = 0;
+  std::uint32_t low, high;
+  if (n >= 8) {
+    __builtin_memcpy(&whole, p, 8);
+  } else if (n >= 4) {
+    __builtin_memcpy(&low, p, 4);
+    __builtin_memcpy(&high, p + n - 4, 4);
+    whole = low | std::uint64_t{high} << (8 * (n - 4));
+  } else if (n > 0) {
+    whole = p[0] | std::uint64_t{p[n / 2]} << (8 * (n / 2));
+    whole |= std::uint64_t{p[n - 1]} << (8 * (n - 1));
+  }
+  return whole;
+}
+
+inline void store_bytes(std::uint8_t* p, dim_t n, std::uint64_t whole) {
+  if (n >= 8) {
+    __builtin_memcpy(p, &whole, 8);
+  } else if (n >= 4) {
+    const auto low = static_cast<std::uint32_t>(whole);
+    const auto high = static_cast<std::uint32_t>(whole >> (8 * (n - 4)));
+    __builtin_memcpy(p, &low, 4);
+    __builtin_memcpy(p + n - 4, &high, 4);
+  } else if (n > 0) {
+    p[0] = static_cast<std::uint8_t>(whole);
+    p[n / 2] = static_cast<std::uint8_t>(whole >> (8 * (n / 2)));
+    p[n - 1] = static_cast<std::uint8_t>(whole >> (8 * (n - 1)));
+  }
+}
+
 struct F32x8 {
   static constexpr int lanes = 8;
   using Mask = __m256i;  // -1 active, 0 inactive
@@ -80,25 +112,15 @@ struct F32x8 {
   }
 
   static F32x8 load_u8(const std::uint8_t* p, dim_t n) {
-    std::uint64_t bytes = 0;
-    if (n >= 8) {
-      __builtin_memcpy(&bytes, p, 8);
-    } else {
-      for (dim_t i = n - 1; i >= 0; --i) bytes = bytes << 8 | p[i];
-    }
-    const __m128i packed = _mm_cvtsi64_si128(static_cast<long long>(bytes));
+    const __m128i packed = _mm_cvtsi64_si128(static_cast<long long>(load_bytes(p, n)));
     return {_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(packed))};
   }
   void store_u8(std::uint8_t* p, dim_t n) const {
     const __m256i words = _mm256_cvtps_epi32(v);
     const __m128i shorts =
         _mm_packus_epi32(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
-    auto bytes = static_cast<std::uint64_t>(_mm_cvtsi128_si64(_mm_packus_epi16(shorts, shorts)));
-    if (n >= 8) {
-      __builtin_memcpy(p, &bytes, 8);
-      return;
-    }
-    for (dim_t i = 0; i < n; ++i, bytes >>= 8) p[i] = static_cast<std::uint8_t>(bytes);
+    const __m128i bytes = _mm_packus_epi16(shorts, shorts);
+    store_bytes(p, n, static_cast<std::uint64_t>(_mm_cvtsi128_si64(bytes)));
   }
 
   static Mask tail_mask(dim_t n) {

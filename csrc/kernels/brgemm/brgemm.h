@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+// The engine's one matrix kernel: batch-reduce GEMM on a register tile.
+//
+//   C[m x n] = beta * C + sum over i < count of A_i[m x k] * B_i[k x n],  then the epilogue.
+//
+// Row-major; lda, ldc in elements. B comes packed: rows of nr floats, zero beyond the matrix's n.
+//   rows:    A_i[i][j] = (a + a_offset[i])[i * lda + j]; the B_i follow each other in one stream
+//   columns: A_i[i][j] = (a + a_offset[i])[j * lda + i]; B_i = b + b_offset[i]   (outer products)
+// Every element of C is one chain of fused multiply-adds in the order of (i, k): no tile size, thread
+// count or batch size changes a bit. Nothing outside the m x n tile of C and the k x m of A is touched.
+#pragma once
+
+#include "base/arch.h"
+#include "base/types.h"
+
+namespace pycnn {
+
+enum class Beta : int { zero, one };
+
+// In this order, each where given: + bias[j], + residual, activation, zero where gate <= 0.
+// residual and gate lie like C (same ldc). act is linear, relu or relu6.
+struct Epilogue {
+  const float* bias = nullptr;
+  const float* residual = nullptr;
+  const float* gate = nullptr;
+  float gate_ceiling = 0;  // > 0: also zero where gate >= it (relu6)
+  ActivationKind act = ActivationKind::linear;
+};
+
+struct BrgemmArgs {
+  const float* a;
+  const dim_t* a_offset;
+  dim_t lda;
+  const float* b;
+  const dim_t* b_offset;  // columns only
+  float* c;
+  dim_t ldc;
+  dim_t count, k, n;  // n <= nr columns of C are stored
+  Beta beta;
+  Epilogue epilogue;
+};
+
+using BrgemmFn = void (*)(const BrgemmArgs& args) noexcept;
+
+// Copies `rows` runs of `width` floats, src_stride apart, to runs dst_stride >= width apart and puts
+// zeros in the gaps. May write up to kPanelSlack floats beyond the last run.
+using PackPanelFn = void (*)(const float* src, dim_t src_stride, float* dst, dim_t dst_stride,
+                             dim_t rows, dim_t width) noexcept;
+constexpr dim_t kPanelSlack = 16;
+
+struct BrgemmTile {
+  const char* name;
+  int mr, nr;   // the largest m, and the width of a packed B row
+  int lanes;    // floats in a vector
+  double efficiency;        // share of the FMA peak that full tiles reach in L1
+  const BrgemmFn* rows;     // rows[(vectors - 1) * mr + m - 1], vectors = ceil(n / lanes)
+  const BrgemmFn* columns;  // the same for column order
+
+  BrgemmFn rows_kernel(dim_t m, dim_t n) const { return rows[index(m, n)]; }
+  BrgemmFn columns_kernel(dim_t m, dim_t n) const { return columns[index(m, n)]; }
+
+ private:
+  dim_t index(dim_t m, dim_t n) const { return ((n + lanes - 1) / lanes - 1) * mr + m - 1; }
+};
+
+struct BrgemmFamily {
+  const BrgemmTile* tiles;
+  int count;
+  PackPanelFn pack_panel;
+};
+const BrgemmFamily& brgemm_family(Isa isa);
+
+// The tile with the least time per useful column for an n-column result.
+const BrgemmTile& select_brgemm(dim_t n, Isa isa);
+
+}  // namespace pycnn

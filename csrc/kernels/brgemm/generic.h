@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: Apache-2.0
+// The register-tile kernels, over a vector type V. Included once per ISA file, after its simd header.
+#pragma once
+
+#include "kernels/brgemm/brgemm.h"
+
+#if defined(__clang__)
+#define PYCNN_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define PYCNN_UNROLL _Pragma("GCC unroll 32")
+#endif
+
+namespace pycnn {
+namespace {
+
+// Keeps b in a register: GCC would otherwise load it again for each of the MR products.
+template <class V>
+[[gnu::always_inline]] inline void pin(V& b) {
+#if defined(__x86_64__)
+  asm("" : "+v"(b.v));
+#else
+  (void)b;
+#endif
+}
+
+template <class V, int MR, int NV>
+[[gnu::always_inline]] inline void multiply_add(V (&acc)[MR][NV], const float* a, dim_t a_stride,
+                                                const float* b) {
+  V row[NV];
+  PYCNN_UNROLL for (int j = 0; j < NV; ++j) {
+    row[j] = V::load(b + j * V::lanes);
+    if (MR > 1) pin(row[j]);
+  }
+  PYCNN_UNROLL for (int i = 0; i < MR; ++i) {
+    const V x = V::set1(a[i * a_stride]);
+    PYCNN_UNROLL for (int j = 0; j < NV; ++j) acc[i][j] = fma(x, row[j], acc[i][j]);
+  }
+}
+
+template <class V, int MR, int NV>
+[[gnu::always_inline]] inline void apply_activation(V (&acc)[MR][NV], ActivationKind act) {
+  if (act == ActivationKind::linear) return;
+  const V zero = V::zero(), six = V::set1(6.0f);
+  const bool ceiling = act == ActivationKind::relu6;
+  PYCNN_UNROLL for (int i = 0; i < MR; ++i) {
+    PYCNN_UNROLL for (int j = 0; j < NV; ++j) {
+      acc[i][j] = max(zero, acc[i][j]);  // this order lets NaN through
+      if (ceiling) acc[i][j] = min(six, acc[i][j]);
+    }
+  }
+}
+
+// op(acc element, the same element of a matrix lying like C)
+template <class V, int MR, int NV, class Op>
+[[gnu::always_inline]] inline void combine(V (&acc)[MR][NV], const float* matrix, dim_t ldc,
+                                           const typename V::Mask& tail, bool full, Op op) {
+  PYCNN_UNROLL for (int i = 0; i < MR; ++i) {
+    PYCNN_UNROLL for (int j = 0; j < NV; ++j) {
+      const float* p = matrix + i * ldc + j * V::lanes;
+      acc[i][j] = op(acc[i][j], j == NV - 1 && !full ? V::load(p, tail) : V::load(p));
+    }
+  }
+}
+
+template <class V, int MR, int NV>
+[[gnu::always_inline]] inline void finish(V (&acc)[MR][NV], const BrgemmArgs& p,
+                                          const typename V::Mask& tail, bool full) {
+  const Epilogue& ep = p.epilogue;
+  if (ep.bias != nullptr) {
+    PYCNN_UNROLL for (int j = 0; j < NV; ++j) {
+      const float* bias = ep.bias + j * V::lanes;
+      const V shift = j == NV - 1 && !full ? V::load(bias, tail) : V::load(bias);
+      PYCNN_UNROLL for (int i = 0; i < MR; ++i) acc[i][j] = acc[i][j] + shift;
+    }
+  }
+  if (ep.residual != nullptr) {
+    combine(acc, ep.residual, p.ldc, tail, full, [](V y, V r) { return y + r; });
+  }
+  apply_activation(acc, ep.act);
+  if (ep.gate != nullptr) {
+    const V zero = V::zero();
+    const V ceiling = V::set1(ep.gate_ceiling > 0 ? ep.gate_ceiling : __builtin_inff());
+    combine(acc, ep.gate, p.ldc, tail, full, [&](V y, V g) {
+      return select(lt(g, ceiling), select(lt(zero, g), y, zero), zero);
+    });
+  }
+  PYCNN_UNROLL for (int i = 0; i < MR; ++i) {
+    PYCNN_UNROLL for (int j = 0; j < NV; ++j) {
+      float* c = p.c + i * p.ldc + j * V::lanes;
+      if (j == NV - 1 && !full) {
+        acc[i][j].store(c, tail);
+      } else {
+        acc[i][j].store(c);
+      }
+    }
+  }
+}
+
+template <class V, int MR, int NV>
+[[gnu::always_inline]] inline void start(V (&acc)[MR][NV], const BrgemmArgs& p,
+                                         const typename V::Mask& tail, bool full) {
+  PYCNN_UNROLL for (int i = 0; i < MR; ++i) {
+    PYCNN_UNROLL for (int j = 0; j < NV; ++j) acc[i][j] = V::zero();
+  }
+  if (p.beta == Beta::one) combine(acc, p.c, p.ldc, tail, full, [](V, V c) { return c; });
+}
+
+// NV is the number of vectors that C's n columns need: only the last of them may be partial.
+template <class V, int MR, int NV, int NR>
+void rows_kernel(const BrgemmArgs& args) noexcept {
+  const BrgemmArgs p = args;
+  const bool full = p.n == dim_t{NV} * V::lanes;
+  const typename V::Mask tail = V::tail_mask(p.n - dim_t{NV - 1} * V::lanes);
+  V acc[MR][NV];
+  start(acc, p, tail, full);
+  const float* b = p.b;
+  for (dim_t i = 0; i < p.count; ++i) {
+    const float* a = p.a + p.a_offset[i];
+    for (dim_t k = p.k; k > 0; --k) {  // unrolled by hand it spills (GCC 12) and gains nothing
+      multiply_add(acc, a, p.lda, b);
+      a += 1;
+      b += NR;
+    }
+  }
+  finish(acc, p, tail, full);
+}
+
+template <class V, int MR, int NV, int NR>
+void columns_kernel(const BrgemmArgs& args) noexcept {
+  const BrgemmArgs p = args;
+  const bool full = p.n == dim_t{NV} * V::lanes;
+  const typename V::Mask tail = V::tail_mask(p.n - dim_t{NV - 1} * V::lanes);
+  V acc[MR][NV];
+  start(acc, p, tail, full);
+  for (dim_t i = 0; i < p.count; ++i) {
+    const float* a = p.a + p.a_offset[i];
+    const float* b = p.b + p.b_offset[i];
+    for (dim_t k = p.k; k > 0; --k) {
+      multiply_add(acc, a, 1, b);
+      a += p.lda;
+      b += NR;
+    }
+  }
+  finish(acc, p, tail, full);
+}
+
+template <class V>
+void pack_panel(const float* src, dim_t src_stride, float* dst, dim_t dst_stride, dim_t rows,
+                dim_t width) noexcept {
+  const dim_t body = width / V::lanes * V::lanes;
+  const typename V::Mask tail = V::tail_mask(width - body);
+  for (dim_t row = 0; row < rows; ++row, src += src_stride, dst += dst_stride) {
+    dim_t j = 0;
+    for (; j < body; j += V::lanes) V::load(src + j).store(dst + j);
+    if (j < width) V::load(src + j, tail).store(dst + j);  // the next run overwrites the excess
+    for (j += j < width ? V::lanes : 0; j < dst_stride; j += V::lanes) V::zero().store(dst + j);
+  }
+}
+
+// The kernels of one tile, by vectors used and rows: table[(vectors - 1) * MR + m - 1].
+template <int... I>
+struct Indices {};
+template <int N, int... I>
+struct MakeIndices : MakeIndices<N - 1, N - 1, I...> {};
+template <int... I>
+struct MakeIndices<0, I...> {
+  using type = Indices<I...>;
+};
+
+template <class V, int MR, int NV, class = typename MakeIndices<MR * NV>::type>
+struct Kernels;
+template <class V, int MR, int NV, int... I>
+struct Kernels<V, MR, NV, Indices<I...>> {
+  static constexpr int nr = NV * V::lanes;
+  static constexpr BrgemmFn rows[] = {rows_kernel<V, I % MR + 1, I / MR + 1, nr>...};
+  static constexpr BrgemmFn columns[] = {columns_kernel<V, I % MR + 1, I / MR + 1, nr>...};
+};
+
+template <class V, int MR, int NV>
+constexpr BrgemmTile make_tile(const char* name, double efficiency) {
+  using K = Kernels<V, MR, NV>;
+  return {name, MR, NV * V::lanes, V::lanes, efficiency, K::rows, K::columns};
+}
+
+}  // namespace
+}  // namespace pycnn

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ops/conv2d.h"
+
+#include <algorithm>
+#include <numeric>
+
+namespace pycnn {
+namespace {
+
+Axis forward_axis(dim_t in, dim_t out, dim_t taps, dim_t stride, dim_t dilation, dim_t pad) {
+  return {in, out, taps, stride, dilation, -pad, 1, 0, out};
+}
+
+// What remains of one axis for the inputs i = phase + stride * j: taps r with
+// (i + pad - r * dilation) % stride == 0, which are r0, r0 + step, ...; dy index = that / stride.
+struct PhaseAxis {
+  Axis axis;
+  dim_t last_tap, tap_stride;  // tap t of the pass (flipped) is last_tap - t * tap_stride
+};
+
+PhaseAxis phase_axis(dim_t in, dim_t out, dim_t taps, dim_t stride, dim_t dilation, dim_t pad,
+                     dim_t phase) {
+  const dim_t step = stride / std::gcd(stride, dilation);
+  dim_t first = 0;
+  while (first < std::min(step, taps) && (phase + pad - first * dilation) % stride != 0) ++first;
+  const bool any = first < std::min(step, taps);
+  const dim_t count = any ? (taps - 1 - first) / step + 1 : 0;
+  const dim_t last = first + (count - 1) * step;
+  Axis axis;
+  axis.in = out;
+  axis.out = phase < in ? (in - 1 - phase) / stride + 1 : 0;
+  axis.taps = count;
+  axis.tap_step = step * dilation / stride;
+  axis.origin = any ? (phase + pad - last * dilation) / stride : 0;
+  axis.out_step = stride;
+  axis.out_origin = phase;
+  axis.out_size = in;
+  return {axis, last, step};
+}
+
+void pack_phase_block(const Conv2dBackwardData& op, const StridePhase& phase, dim_t cb,
+                      const float* w, float* packed) noexcept {
+  const ConvPass& pass = phase.pass;
+  const PackedWeights& f = op.forward;
+  const dim_t nr = pass.tile->nr, Cg = f.C / f.G, Kg = f.K / f.G;
+  const dim_t blocks = pass.kblocks() / f.G, g = cb / blocks, c0 = cb % blocks * nr;
+  const dim_t columns = std::min(nr, Cg - c0);
+  float* out = packed + phase.weights_at + cb * pass.h.taps * pass.w.taps * Kg * nr;
+  for (dim_t t = 0; t < pass.h.taps; ++t) {
+    for (dim_t u = 0; u < pass.w.taps; ++u) {
+      const dim_t r = phase.first_r - t * phase.step_r, s = phase.first_s - u * phase.step_s;
+      for (dim_t k = 0; k < Kg; ++k, out += nr) {
+        const float* row = w + (g * f.blocks() + k / f.nr) * f.block_floats() +
+                           ((r * f.S + s) * Cg + c0) * f.nr + k % f.nr;
+        for (dim_t j = 0; j < columns; ++j) out[j] = row[j * f.nr];
+        std::fill(out + columns, out + nr, 0.0f);
+      }
+    }
+  }
+}
+
+}  // namespace
+
+Conv2dForward make_conv2d_forward(const Conv2dShape& s, Isa isa) {
+  Conv2dForward op;
+  ConvPass& pass = op.pass;
+  pass.C = s.C;
+  pass.K = s.K;
+  pass.G = s.G;
+  const bool flat = s.R == 1 && s.S == 1 && s.stride.h == 1 && s.stride.w == 1 && !s.pad.any();
+  if (flat) {  // every pixel alike: one long row
+    const dim_t pixels = s.N * s.H * s.W;
+    pass.w = forward_axis(pixels, pixels, 1, 1, 1, 0);
+  } else {
+    pass.N = s.N;
+    pass.h = forward_axis(s.H, s.P(), s.R, s.stride.h, s.dilation.h, s.pad.top);
+    pass.w = forward_axis(s.W, s.Q(), s.S, s.stride.w, s.dilation.w, s.pad.left);
+  }
+  prepare(pass, isa);
+  return op;
+}
+
+void conv2d_forward(const Conv2dForward& op, const float* x, const float* w,
+                    const Epilogue& epilogue, float* y, Worker& worker) noexcept {
+  run(op.pass, x, w, epilogue, y, worker);
+}
+
+dim_t Conv2dBackwardData::scratch_floats() const {
+  dim_t most = 0;
+  for (const StridePhase& phase : phases) most = std::max(most, phase.pass.scratch_floats());
+  return most;
+}
+
+Conv2dBackwardData make_conv2d_backward_data(const Conv2dShape& s, Isa isa) {
+  Conv2dBackwardData op;
+  op.forward = make_packed_weights(s.R, s.S, s.C, s.K, s.G, isa);
+  const bool flat = s.R == 1 && s.S == 1 && s.stride.h == 1 && s.stride.w == 1 && !s.pad.any();
+  for (dim_t a = 0; a < s.stride.h; ++a) {
+    for (dim_t b = 0; b < s.stride.w; ++b) {
+      PhaseAxis h = phase_axis(s.H, s.P(), s.R, s.stride.h, s.dilation.h, s.pad.top, a);
+      PhaseAxis w = phase_axis(s.W, s.Q(), s.S, s.stride.w, s.dilation.w, s.pad.left, b);
+      const dim_t pixels = s.N * s.H * s.W;
+      if (flat) {
+        h = phase_axis(1, 1, 1, 1, 1, 0, 0);
+        w = phase_axis(pixels, pixels, 1, 1, 1, 0, 0);
+      }
+      if (h.axis.out == 0 || w.axis.out == 0) continue;
+      StridePhase phase{{}, h.last_tap, h.tap_stride, w.last_tap, w.tap_stride, op.weights_floats};
+      phase.pass.h = h.axis;
+      phase.pass.w = w.axis;
+      phase.pass.N = flat ? 1 : s.N;
+      phase.pass.C = s.K;
+      phase.pass.K = s.C;
+      phase.pass.G = s.G;
+      prepare(phase.pass, isa);
+      op.weights_floats += phase.pass.kblocks() * h.axis.taps * w.axis.taps * (s.K / s.G) *
+                           phase.pass.tile->nr;
+      op.phases.push_back(phase);
+    }
+  }
+  return op;
+}
+
+void conv2d_backward_data(const Conv2dBackwardData& op, const float* dy, const float* w,
+                          float* packed, const Epilogue& epilogue, float* dx,
+                          Worker& worker) noexcept {
+  const dim_t blocks = op.phases.front().pass.kblocks();  // the same in all phases
+  const dim_t tasks = blocks * static_cast<dim_t>(op.phases.size());
+  worker.parallel_for(tasks, [&](dim_t begin, dim_t end) noexcept {
+    for (dim_t task = begin; task < end; ++task) {
+      const StridePhase& phase = op.phases[static_cast<std::size_t>(task / blocks)];
+      pack_phase_block(op, phase, task % blocks, w, packed);
+    }
+  });
+  for (const StridePhase& phase : op.phases) {
+    run(phase.pass, dy, packed + phase.weights_at, epilogue, dx, worker);
+  }
+}
+
+}  // namespace pycnn

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+// Convolution over NHWC, kernels packed as ops/weights.h says. dense is the 1x1 case.
+//   y[n,p,q,k]  = b[k] + sum_{r,s,c} x[n, p*u + r*e - top, q*v + s*f - left, c] * w[r,s,c,k]
+//   dx[n,h,w,c] = sum over the (r,s,k) whose output pixel exists of dy * w
+//   dw[r,s,c,k] = sum_{n,p,q} x[...] * dy[n,p,q,k]
+// SPMD functions, see ops/elementwise.h.
+#pragma once
+
+#include <vector>
+
+#include "ops/conv_pass.h"
+#include "ops/weights.h"
+
+namespace pycnn {
+
+struct Conv2dForward {
+  ConvPass pass;
+  dim_t scratch_floats() const { return pass.scratch_floats(); }
+};
+Conv2dForward make_conv2d_forward(const Conv2dShape& shape, Isa isa);
+void conv2d_forward(const Conv2dForward& op, const float* x, const float* w,
+                    const Epilogue& epilogue, float* y, Worker& worker) noexcept;
+
+// Input pixels of equal residue modulo the stride see the same taps: each such phase is a stride-1
+// correlation of dy with a flipped sub-kernel. No zero-insertion, no scatter.
+struct StridePhase {
+  ConvPass pass;
+  dim_t first_r, step_r, first_s, step_s;  // tap (t_h, t_w) of the pass is w[first_r - t_h*step_r][..]
+  dim_t weights_at;                        // of its packed sub-kernel
+};
+
+struct Conv2dBackwardData {
+  PackedWeights forward;
+  std::vector<StridePhase> phases;
+  dim_t weights_floats = 0;  // of the repacked kernel, shared by the workers
+  dim_t scratch_floats() const;
+};
+Conv2dBackwardData make_conv2d_backward_data(const Conv2dShape& shape, Isa isa);
+// packed: weights_floats, filled here from w. epilogue.gate and residual lie like dx.
+void conv2d_backward_data(const Conv2dBackwardData& op, const float* dy, const float* w,
+                          float* packed, const Epilogue& epilogue, float* dx,
+                          Worker& worker) noexcept;
+
+// An outer product over pixels. Output rows are cut into chunks by shape alone; a task sums one chunk
+// for some input and output channels, and the chunks' results are added in a fixed tree.
+struct Conv2dBackwardWeights {
+  Conv2dShape shape;
+  PackedWeights weights;
+  const BrgemmTile* tile = nullptr;
+  PackPanelFn pack_panel = nullptr;
+  dim_t flat_pixels = 0;  // > 0: a 1x1 layer as rows of Q pixels, of which the last may be short
+  dim_t panel = 1;        // input channels side by side in a packed x panel
+  dim_t chunks = 1, cgroup = 1, kgroup = 1;  // panels and k blocks per task
+  dim_t block_rows = 1;   // output rows packed at a time
+
+  dim_t rows() const { return shape.N * shape.P(); }
+  dim_t panels() const { return ceil_div(shape.C / shape.G, panel); }
+  bool merged() const { return panels() == 1 && shape.dilation.w == 1; }
+  dim_t columns() const { return (shape.Q() - 1) * shape.stride.w + kernel_extent(shape.S, shape.dilation.w); }
+  dim_t input_rows() const;  // that block_rows output rows can need
+  dim_t tasks() const {
+    return chunks * shape.G * ceil_div(panels(), cgroup) * ceil_div(weights.blocks(), kgroup);
+  }
+  dim_t scratch_floats() const;
+  dim_t workspace_floats() const { return chunks > 1 ? chunks * weights.count() : 0; }
+};
+Conv2dBackwardWeights make_conv2d_backward_weights(const Conv2dShape& shape, Isa isa);
+void conv2d_backward_weights(const Conv2dBackwardWeights& op, const float* x, const float* dy,
+                             float* dw, float* workspace, Worker& worker) noexcept;
+
+}  // namespace pycnn

@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: Apache-2.0
+// backward_weights. Both operands are packed per task and block of output rows: x as panels
+// [panel][row][column][channels of a tile], zero-padded, so a tap is only an offset; dy as
+// [k block][row][q][nr]. The kernel then sums over all rows of the block without leaving registers.
+#include <algorithm>
+
+#include "ops/conv2d.h"
+
+namespace pycnn {
+namespace {
+
+constexpr dim_t kEnoughTasks = 16;
+constexpr dim_t kFlatRow = 64;              // pixels in a row of a 1x1 layer seen as rows
+constexpr dim_t kBlockPixels = 256;         // products summed between loads and stores of a tile
+constexpr dim_t kScratchFloats = 72 * 1024;  // packed operands stay in L2
+constexpr dim_t kChunkPixels = 512;         // a chunk smaller than this is not worth its partial sums
+constexpr dim_t kReducePiece = 1024;
+
+using Op = Conv2dBackwardWeights;
+
+struct Task {
+  dim_t chunk, g, panel0, panel1, kb0, kb1;
+};
+
+Task task_of(const Op& op, dim_t task) {
+  const dim_t cgroups = ceil_div(op.panels(), op.cgroup);
+  const dim_t kgroups = ceil_div(op.weights.blocks(), op.kgroup);
+  const dim_t kg = task % kgroups, cg = task / kgroups % cgroups;
+  const dim_t g = task / (kgroups * cgroups) % op.shape.G;
+  return {task / (kgroups * cgroups * op.shape.G), g,
+          cg * op.cgroup, std::min(op.panels(), (cg + 1) * op.cgroup),
+          kg * op.kgroup, std::min(op.weights.blocks(), (kg + 1) * op.kgroup)};
+}
+
+// Output rows [p0, p1) of image n, and the input rows [h0, h1) they read.
+struct ImageRows {
+  dim_t n, p0, p1, h0, h1;
+};
+
+// visit(rows) for each image that the output rows [first, last) of the batch touch
+template <class Visit>
+void for_each_image(const Conv2dShape& s, dim_t first, dim_t last, Visit visit) {
+  const dim_t P = s.P();
+  for (dim_t row = first; row < last;) {
+    const dim_t n = row / P, p0 = row % P, p1 = std::min(P, p0 + last - row);
+    const dim_t h0 = p0 * s.stride.h - s.pad.top;
+    const dim_t h1 = (p1 - 1) * s.stride.h - s.pad.top + kernel_extent(s.R, s.dilation.h);
+    visit(ImageRows{n, p0, p1, std::clamp<dim_t>(h0, 0, s.H), std::clamp<dim_t>(h1, 0, s.H)});
+    row += p1 - p0;
+  }
+}
+
+dim_t row_pixels(const Op& op, dim_t row) {  // only the last row of a flat layer is short
+  const dim_t Q = op.shape.Q();
+  return op.flat_pixels > 0 ? std::min(Q, op.flat_pixels - row * Q) : Q;
+}
+
+// One block of output rows [first, last), all `pixels` long, packed in this worker's scratch.
+struct PackedBlock {
+  float *x, *dy;
+  dim_t *x_offset, *dy_offset;  // [R][block_rows]
+  dim_t first = 0, last = 0, pixels = 0;
+};
+
+PackedBlock scratch_block(const Op& op, Worker& worker) {
+  const dim_t entries = op.shape.R * op.block_rows;
+  auto* offsets = reinterpret_cast<dim_t*>(worker.scratch());
+  auto* x = reinterpret_cast<float*>(offsets + 2 * entries);
+  const dim_t x_floats = op.cgroup * op.input_rows() * op.columns() * op.panel;
+  return {x, x + x_floats + kPanelSlack, offsets, offsets + entries};
+}
+
+void pack_x(const Op& op, const Task& t, const PackedBlock& block, const float* x) {
+  const Conv2dShape& s = op.shape;
+  const dim_t Cg = s.C / s.G, columns = op.columns(), width = op.panel;
+  const dim_t left = std::min(s.pad.left, columns);
+  const dim_t inside =
+      op.flat_pixels > 0 ? block.pixels : std::clamp<dim_t>(s.W, 0, columns - left);
+  for (dim_t panel = t.panel0; panel < t.panel1; ++panel) {
+    float* out = block.x + (panel - t.panel0) * op.input_rows() * columns * width;
+    const dim_t c0 = panel * width, channels = std::min(width, Cg - c0);
+    for_each_image(s, block.first, block.last, [&](const ImageRows& image) {
+      for (dim_t h = image.h0; h < image.h1; ++h, out += columns * width) {
+        std::fill_n(out, left * width, 0.0f);
+        const float* row = x + (image.n * s.H + h) * s.W * s.C + t.g * Cg + c0;
+        op.pack_panel(row, s.C, out + left * width, width, inside, channels);
+        std::fill(out + (left + inside) * width, out + columns * width, 0.0f);
+      }
+    });
+  }
+}
+
+void pack_dy(const Op& op, const Task& t, const PackedBlock& block, const float* dy) {
+  const Conv2dShape& s = op.shape;
+  const dim_t Kg = s.K / s.G, nr = op.weights.nr, Q = s.Q();
+  float* out = block.dy;
+  for (dim_t kb = t.kb0; kb < t.kb1; ++kb, out += op.block_rows * Q * nr) {
+    const float* first = dy + t.g * Kg + kb * nr;
+    for (dim_t row = block.first; row < block.last; ++row) {
+      op.pack_panel(first + row * Q * s.K, s.K, out + (row - block.first) * Q * nr, nr,
+                    block.pixels, std::min(nr, Kg - kb * nr));
+    }
+  }
+}
+
+// Lists where the rows of the block that have tap row r lie; returns how many there are.
+dim_t list_rows(const Op& op, const PackedBlock& block, dim_t r) {
+  const Conv2dShape& s = op.shape;
+  const dim_t x_pitch = op.columns() * op.panel, dy_pitch = s.Q() * op.weights.nr;
+  dim_t* x_offset = block.x_offset + r * op.block_rows;
+  dim_t* dy_offset = block.dy_offset + r * op.block_rows;
+  dim_t count = 0, x_row = 0, dy_row = 0;
+  for_each_image(s, block.first, block.last, [&](const ImageRows& image) {
+    for (dim_t p = image.p0; p < image.p1; ++p, ++dy_row) {
+      const dim_t h = p * s.stride.h - s.pad.top + r * s.dilation.h;
+      if (h < 0 || h >= s.H) continue;
+      x_offset[count] = (x_row + h - image.h0) * x_pitch;
+      dy_offset[count++] = dy_row * dy_pitch;
+    }
+    x_row += image.h1 - image.h0;
+  });
+  return count;
+}
+
+// All tiles of dw[kb][r]: rows of C are (s, c).
+void multiply_tap_row(const Op& op, const Task& t, const PackedBlock& block, dim_t r, dim_t count,
+                      dim_t kb, Beta beta, float* dw) {
+  const Conv2dShape& s = op.shape;
+  const dim_t Cg = s.C / s.G, nr = op.weights.nr;
+  BrgemmArgs args{};
+  args.a_offset = block.x_offset + r * op.block_rows;
+  args.b_offset = block.dy_offset + r * op.block_rows;
+  args.b = block.dy + (kb - t.kb0) * op.block_rows * s.Q() * nr;
+  args.lda = s.stride.w * op.panel;
+  args.ldc = args.n = nr;
+  args.count = count;
+  args.k = block.pixels;
+  args.beta = beta;
+  float* out = dw + (t.g * op.weights.blocks() + kb) * op.weights.block_floats() + r * s.S * Cg * nr;
+  const auto multiply = [&](const float* a, dim_t m, dim_t row) {
+    args.a = a;
+    args.c = out + row * nr;
+    op.tile->columns_kernel(m, nr)(args);
+  };
+  if (op.merged()) {  // (s, c) lie side by side in the panel
+    const dim_t rows = s.S * Cg, tiles = ceil_div(rows, op.tile->mr);
+    for (dim_t i = 0; i < tiles; ++i) {
+      const dim_t row = rows * i / tiles;
+      multiply(block.x + row, rows * (i + 1) / tiles - row, row);
+    }
+    return;
+  }
+  for (dim_t panel = t.panel0; panel < t.panel1; ++panel) {
+    const float* a = block.x + (panel - t.panel0) * op.input_rows() * op.columns() * op.panel;
+    const dim_t c0 = panel * op.panel, m = std::min(op.panel, Cg - c0);
+    for (dim_t tap = 0; tap < s.S; ++tap) {
+      multiply(a + tap * s.dilation.w * op.panel, m, tap * Cg + c0);
+    }
+  }
+}
+
+void run_task(const Op& op, dim_t index, const float* x, const float* dy, float* dw,
+              Worker& worker) noexcept {
+  const Task t = task_of(op, index);
+  const dim_t first = op.rows() * t.chunk / op.chunks, last = op.rows() * (t.chunk + 1) / op.chunks;
+  PackedBlock block = scratch_block(op, worker);
+  Beta beta = Beta::zero;
+  for (dim_t row = first; row < last; row = block.last, beta = Beta::one) {
+    block.first = row;
+    block.last = std::min(last, row + op.block_rows);
+    block.pixels = row_pixels(op, row);
+    if (row_pixels(op, block.last - 1) != block.pixels) --block.last;
+    pack_x(op, t, block, x);
+    pack_dy(op, t, block, dy);
+    for (dim_t r = 0; r < op.shape.R; ++r) {
+      const dim_t count = list_rows(op, block, r);
+      for (dim_t kb = t.kb0; kb < t.kb1; ++kb) {
+        multiply_tap_row(op, t, block, r, count, kb, beta, dw);
+      }
+    }
+  }
+}
+
+// dw = partial[0] + ... in a binary tree over chunk indices; elements [begin, end)
+void add_chunks(float* partial, dim_t chunks, dim_t stride, dim_t begin, dim_t end,
+                float* dw) noexcept {
+  for (dim_t d = 1; d < chunks; d *= 2) {
+    for (dim_t i = 0; i + d < chunks; i += 2 * d) {
+      float* to = partial + i * stride;
+      const float* from = to + d * stride;
+      for (dim_t e = begin; e < end; ++e) to[e] += from[e];
+    }
+  }
+  std::copy(partial + begin, partial + end, dw + begin);
+}
+
+void choose_blocking(Op& op) {
+  const Conv2dShape& s = op.shape;
+  const dim_t Cg = s.C / s.G, blocks = op.weights.blocks(), nr = op.weights.nr;
+  op.panel = Cg <= op.tile->mr ? Cg : ceil_div(Cg, ceil_div(Cg, op.tile->mr));
+  const dim_t kchannels = op.weights.count() > 256 * 1024 ? 64 : 256;  // fewer passes over x
+  op.kgroup = std::clamp<dim_t>(kchannels / nr, 1, blocks);
+  const dim_t ktasks = s.G * ceil_div(blocks, op.kgroup);
+  const dim_t cgroups = std::clamp<dim_t>(kEnoughTasks / ktasks, 1, std::max<dim_t>(1, Cg / 32));
+  op.cgroup = ceil_div(op.panels(), std::min(cgroups, op.panels()));
+  op.chunks = 1;
+  while (op.tasks() < kEnoughTasks && op.rows() >= 2 * op.chunks &&
+         op.rows() * s.Q() >= 2 * op.chunks * kChunkPixels) {
+    op.chunks *= 2;
+  }
+  op.block_rows = std::clamp<dim_t>(ceil_div(kBlockPixels, s.Q()), 1, op.rows());
+  while (op.block_rows > 1 && op.scratch_floats() > kScratchFloats) {
+    op.block_rows = ceil_div(op.block_rows, 2);
+  }
+}
+
+}  // namespace
+
+dim_t Conv2dBackwardWeights::input_rows() const {
+  const dim_t images = (block_rows + shape.P() - 2) / shape.P() + 1;  // touched at most
+  const dim_t extent = kernel_extent(shape.R, shape.dilation.h);
+  return std::min(images * shape.H, (block_rows - 1) * shape.stride.h + images * extent);
+}
+
+dim_t Conv2dBackwardWeights::scratch_floats() const {
+  const dim_t offsets = 2 * 2 * shape.R * block_rows;  // two lists of 8-byte offsets
+  const dim_t x = cgroup * input_rows() * columns() * panel;
+  const dim_t dy = kgroup * block_rows * shape.Q() * weights.nr;
+  return offsets + x + dy + 2 * kPanelSlack;
+}
+
+Conv2dBackwardWeights make_conv2d_backward_weights(const Conv2dShape& shape, Isa isa) {
+  Conv2dBackwardWeights op;
+  op.shape = shape;
+  Conv2dShape& s = op.shape;
+  if (s.R == 1 && s.S == 1 && s.stride.h == 1 && s.stride.w == 1 && !s.pad.any()) {
+    op.flat_pixels = s.N * s.H * s.W;
+    s.W = std::min(kFlatRow, op.flat_pixels);
+    s.H = ceil_div(op.flat_pixels, s.W);
+    s.N = 1;
+  }
+  op.weights = make_packed_weights(s.R, s.S, s.C, s.K, s.G, isa);
+  op.tile = &select_brgemm(s.K / s.G, isa);
+  op.pack_panel = brgemm_family(isa).pack_panel;
+  choose_blocking(op);
+  return op;
+}
+
+void conv2d_backward_weights(const Conv2dBackwardWeights& op, const float* x, const float* dy,
+                             float* dw, float* workspace, Worker& worker) noexcept {
+  const dim_t count = op.weights.count();
+  worker.parallel_for(op.tasks(), [&](dim_t begin, dim_t end) noexcept {
+    for (dim_t task = begin; task < end; ++task) {
+      const dim_t chunk = task_of(op, task).chunk;
+      run_task(op, task, x, dy, op.chunks > 1 ? workspace + chunk * count : dw, worker);
+    }
+  });
+  if (op.chunks == 1) return;
+  worker.parallel_for(ceil_div(count, kReducePiece), [&](dim_t begin, dim_t end) noexcept {
+    add_chunks(workspace, op.chunks, count, begin * kReducePiece,
+               std::min(count, end * kReducePiece), dw);
+  });
+}
+
+}  // namespace pycnn

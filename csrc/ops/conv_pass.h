@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+// The loop nest shared by convolution forward and each stride phase of backward_data: a correlation
+// of NHWC input rows with packed weights, whose outputs may be strided.
+#pragma once
+
+#include <vector>
+
+#include "base/arch.h"
+#include "base/parallel.h"
+#include "base/shape.h"
+#include "kernels/brgemm/brgemm.h"
+
+namespace pycnn {
+
+// One dimension: output o, tap t reads input o * step + origin + t * tap_step (skipped outside
+// [0, in)) and writes position o * out_step + out_origin of out_size.
+struct Axis {
+  dim_t in = 1, out = 1, taps = 1;
+  dim_t step = 1, tap_step = 1, origin = 0;
+  dim_t out_step = 1, out_origin = 0, out_size = 1;
+
+  dim_t at(dim_t o) const { return o * step + origin; }  // the input of tap 0
+  dim_t first_tap(dim_t o) const;                        // taps [first_tap, end_tap) are inside
+  dim_t end_tap(dim_t o) const;
+  bool inside() const;  // no tap of any output leaves the input
+};
+
+// How much one task does: a block of images x output rows x output columns, for some k blocks.
+struct ConvBlocking {
+  dim_t images = 1, rows = 1, columns = 1, kblocks = 1;
+};
+
+struct ConvPass {
+  Axis h, w;
+  dim_t N = 1, C = 1, K = 1, G = 1;  // input and output channels of the whole layer
+  const BrgemmTile* tile = nullptr;
+  ConvBlocking block;
+  std::vector<dim_t> tap_offset;  // of each segment from tap (0, 0), in the matrix the kernel reads
+
+  bool staged() const { return !w.inside(); }  // columns outside the image are read as zeros
+  bool merged() const { return w.tap_step == 1 && G == 1; }  // taps of a row are one long k
+  dim_t segments() const { return merged() ? 1 : w.taps; }   // A matrices per tap row
+  dim_t staged_columns() const { return (block.columns - 1) * w.step + (w.taps - 1) * w.tap_step + 1; }
+  dim_t staged_rows() const;
+  dim_t row_pitch() const { return (staged() ? staged_columns() : w.in) * C; }
+  dim_t kblocks() const { return G * ceil_div(K / G, tile->nr); }
+  dim_t tasks() const;
+  dim_t scratch_floats() const;
+};
+
+// Chooses the tile, the blocking and the tap offsets.
+void prepare(ConvPass& pass, Isa isa);
+
+// y = epilogue(correlation). epilogue.bias starts at channel 0; residual and gate lie like y.
+void run(const ConvPass& pass, const float* x, const float* weights, const Epilogue& epilogue,
+         float* y, Worker& worker) noexcept;
+
+}  // namespace pycnn

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ops/weights.h"
+
+#include <algorithm>
+
+#include "kernels/brgemm/brgemm.h"
+
+namespace pycnn {
+namespace {
+
+// visit(packed index, hwio index or -1 in the zero columns)
+template <class Visit>
+void for_each_weight(const PackedWeights& w, Visit visit) {
+  const dim_t Kg = w.K / w.G, rows = w.R * w.S * (w.C / w.G);
+  dim_t packed = 0;
+  for (dim_t g = 0; g < w.G; ++g) {
+    for (dim_t kb = 0; kb < w.blocks(); ++kb) {
+      for (dim_t row = 0; row < rows; ++row) {
+        for (dim_t j = 0; j < w.nr; ++j, ++packed) {
+          const dim_t k = kb * w.nr + j;
+          visit(packed, k < Kg ? row * w.K + g * Kg + k : dim_t{-1});
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+
+PackedWeights make_packed_weights(dim_t R, dim_t S, dim_t C, dim_t K, dim_t G, Isa isa) {
+  return {R, S, C, K, G, select_brgemm(K / G, isa).nr};
+}
+
+void pack_weights(const PackedWeights& layout, const float* hwio, float* packed) noexcept {
+  for_each_weight(layout, [&](dim_t i, dim_t source) { packed[i] = source < 0 ? 0 : hwio[source]; });
+}
+
+void unpack_weights(const PackedWeights& layout, const float* packed, float* hwio) noexcept {
+  for_each_weight(layout, [&](dim_t i, dim_t target) {
+    if (target >= 0) hwio[target] = packed[i];
+  });
+}
+
+}  // namespace pycnn

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+// How convolution and dense weights lie in memory between steps: the B operand of the brgemm kernel.
+//   packed[g][kb][r][s][c][nr], output channel k = kb * nr + j of group g, zeros where k >= K / G.
+// Gradients and optimizer state lie the same way: updates are elementwise and never repack.
+#pragma once
+
+#include "base/arch.h"
+#include "base/shape.h"
+
+namespace pycnn {
+
+struct PackedWeights {
+  dim_t R = 1, S = 1, C = 1, K = 1, G = 1;  // C, K of the whole layer
+  dim_t nr = 1;
+
+  dim_t blocks() const { return ceil_div(K / G, nr); }  // per group
+  dim_t block_floats() const { return R * S * (C / G) * nr; }
+  dim_t count() const { return G * blocks() * block_floats(); }
+};
+PackedWeights make_packed_weights(dim_t R, dim_t S, dim_t C, dim_t K, dim_t G, Isa isa);
+
+// hwio[R][S][C/G][K]
+void pack_weights(const PackedWeights& layout, const float* hwio, float* packed) noexcept;
+void unpack_weights(const PackedWeights& layout, const float* packed, float* hwio) noexcept;
+
+}  // namespace pycnn
