@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fixtures of all tests. What is tested is the installed package, not the checkout's pycnn/."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+REPO = Path(__file__).resolve().parent.parent
+
+# `python -m pytest` puts the checkout on the path, and its pycnn/ has no compiled modules.
+sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != REPO]
+
+settings.register_profile("default", deadline=None, max_examples=50)
+settings.register_profile("ci", deadline=None, max_examples=60, derandomize=True, print_blob=True)
+settings.load_profile("ci" if os.environ.get("CI") == "true" else "default")
+
+
+def usable_isas() -> list[str]:
+    """Return the names of the instruction sets that this machine runs, such as scalar, avx2."""
+    import pycnn
+
+    return pycnn.isas()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test that takes `isa` once for each instruction set of this machine."""
+    if "isa" in metafunc.fixturenames:
+        metafunc.parametrize("isa", usable_isas())
+
+
+@pytest.fixture(scope="session")
+def isas() -> list[str]:
+    """Names of the usable instruction sets, ascending; for tests that compare them."""
+    return usable_isas()
+
+
+@pytest.fixture(scope="session")
+def data_home() -> Path:
+    """Folder of the real data sets: PYCNN_HOME, or shared/data next to the checkout."""
+    forced = os.environ.get("PYCNN_HOME")
+    home = Path(forced) if forced else REPO.parent / "shared" / "data"
+    if not home.is_dir():
+        pytest.skip(f"no real data: {home} is not a folder (set PYCNN_HOME)")
+    return home
