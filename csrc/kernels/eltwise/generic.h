@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+// The eltwise kernels for any vector type V; one instantiation per ISA file.
+#pragma once
+
+#include "base/rng.h"
+#include "kernels/eltwise/activations.h"
+#include "kernels/eltwise/eltwise.h"
+#include "simd/loops.h"
+
+namespace pycnn {
+namespace {
+
+template <class V>
+void add(const float* a, const float* b, float* y, dim_t count) noexcept {
+  map<V>([](V u, V v) { return u + v; }, count, y, a, b);
+}
+
+template <class V, template <class> class F>
+void activation(const float* x, float* y, dim_t count, float alpha) noexcept {
+  map<V>(F<V>(alpha), count, y, x);
+}
+
+template <class V, template <class> class F>
+void activation_gradient(const float* y, const float* dy, float* dx, dim_t count,
+                         float alpha) noexcept {
+  const F<V> f(alpha);
+  map<V>([f](V u, V v) { return f.gradient(u, v); }, count, dx, y, dy);
+}
+
+template <class V>
+void normalize(const float* x, const float* mean, const float* scale, const float* shift, float* y,
+               dim_t rows, dim_t C) noexcept {
+  const Columns<V, 3> columns(C, {mean, scale, shift});
+  columns.for_each(rows, [&](dim_t i, dim_t c, auto... mask) __attribute__((always_inline)) {
+    const V centered = V::load(x + i, mask...) - columns.load(0, c, mask...);
+    const V z = fma(centered, columns.load(1, c, mask...), columns.load(2, c, mask...));
+    z.store(y + i, mask...);
+  });
+}
+
+template <class V>
+void normalize_gradient(const float* x, const float* dy, const float* mean, const float* k1,
+                        const float* k2, const float* k3, float* dx, dim_t rows,
+                        dim_t C) noexcept {
+  const Columns<V, 4> columns(C, {mean, k1, k2, k3});
+  columns.for_each(rows, [&](dim_t i, dim_t c, auto... mask) __attribute__((always_inline)) {
+    const V centered = V::load(x + i, mask...) - columns.load(0, c, mask...);
+    V z = fma(centered, columns.load(2, c, mask...), columns.load(3, c, mask...));
+    z = fma(V::load(dy + i, mask...), columns.load(1, c, mask...), z);
+    z.store(dx + i, mask...);
+  });
+}
+
+// Words 4c .. 4c+3 of counters c = first .. first + lanes - 1, in element order. The low counter
+// word does not wrap inside the vector: first is a multiple of lanes.
+template <class V>
+[[gnu::always_inline]] inline void philox(const DropoutKey& key, std::uint64_t first,
+                                          typename V::Bits (&word)[4]) {
+  using Bits = typename V::Bits;
+  Bits c0 = Bits::iota() + Bits::set1(static_cast<std::uint32_t>(first));
+  Bits c1 = Bits::set1(static_cast<std::uint32_t>(first >> 32));
+  Bits c2 = Bits::set1(key.stream), c3 = Bits::set1(key.step);
+  auto k0 = static_cast<std::uint32_t>(key.seed);
+  auto k1 = static_cast<std::uint32_t>(key.seed >> 32);
+  for (int round = 0; round < kPhiloxRounds; ++round) {
+    Bits lo0, hi0, lo1, hi1;
+    multiply_wide(c0, Bits::set1(kPhiloxM0), lo0, hi0);
+    multiply_wide(c2, Bits::set1(kPhiloxM1), lo1, hi1);
+    c0 = hi1 ^ c1 ^ Bits::set1(k0);
+    c1 = lo1;
+    c2 = hi0 ^ c3 ^ Bits::set1(k1);
+    c3 = lo0;
+    k0 += kPhiloxW0;
+    k1 += kPhiloxW1;
+  }
+  interleave(c0, c1, c2, c3);
+  word[0] = c0, word[1] = c1, word[2] = c2, word[3] = c3;
+}
+
+template <class V>
+void dropout(const DropoutKey& key, dim_t first, const float* x, float* y, dim_t count) noexcept {
+  const V rate = V::set1(key.rate), keep = V::set1(1.0f - key.rate);
+  const V unit = V::set1(1.0f / 16777216.0f);
+  for (dim_t i = 0; i < count; i += 4 * V::lanes) {
+    typename V::Bits word[4];
+    philox<V>(key, static_cast<std::uint64_t>(first + i) / 4, word);
+    for (int j = 0; j < 4; ++j) {
+      const dim_t at = i + j * V::lanes;
+      const auto inside = V::tail_mask(count - at);
+      const V u = V::from_int(word[j] >> 8) * unit;
+      const V z = V::load(x + at, inside) / keep;
+      select(le(rate, u), z, V::zero()).store(y + at, inside);
+    }
+  }
+}
+
+template <class V>
+constexpr EltwiseKernels make_eltwise_kernels() {
+  return {
+      .add = add<V>,
+      .activation = {activation<V, Linear>, activation<V, Step>, activation<V, Sigmoid>,
+                     activation<V, Tanh>, activation<V, Relu>, activation<V, Relu6>,
+                     activation<V, LeakyRelu>, activation<V, Elu>},
+      .activation_gradient = {activation_gradient<V, Linear>, activation_gradient<V, Step>,
+                              activation_gradient<V, Sigmoid>, activation_gradient<V, Tanh>,
+                              activation_gradient<V, Relu>, activation_gradient<V, Relu6>,
+                              activation_gradient<V, LeakyRelu>, activation_gradient<V, Elu>},
+      .normalize = normalize<V>,
+      .normalize_gradient = normalize_gradient<V>,
+      .dropout = dropout<V>,
+  };
+}
+
+}  // namespace
+}  // namespace pycnn
