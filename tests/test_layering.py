@@ -79,11 +79,11 @@ def included(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def layer_of_include(path: Path, name: str) -> str:
-    """The layer of a quoted include, which is relative to csrc/ or to the including file."""
+    """The layer of a quoted include, relative to csrc/ or to the including file; "" if missing."""
     for target in (CSRC / name, (path.parent / name).resolve()):
         if target.is_file() and CSRC in target.parents:
             return target.relative_to(CSRC).parts[0]
-    return "nothing"
+    return ""
 
 
 def upward_arrows(path: Path) -> Iterator[str]:
@@ -95,7 +95,9 @@ def upward_arrows(path: Path) -> Iterator[str]:
                 yield f"{where}: only bind sees Python, not {layer}: {include}"
             continue
         seen = layer_of_include(path, include.strip('"'))
-        if seen != layer and seen not in BELOW[layer]:
+        if not seen:
+            yield f"{where}: no such file in csrc: {include}"
+        elif seen != layer and seen not in BELOW[layer]:
             yield f"{where}: {layer} may not include {seen}: {include}"
 
 
