@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+// The reduce kernels for any vector type V; one instantiation per ISA file.
+#pragma once
+
+#include "kernels/reduce/columns.h"
+#include "kernels/reduce/loss.h"
+
+namespace pycnn {
+namespace {
+
+template <class V>
+dim_t arg_max(const float* x, dim_t count) noexcept {
+  V top = V::set1(-kInfinity), nan = V::zero();
+  for_vectors<V>(count, [&](dim_t i, auto... mask) __attribute__((always_inline)) {
+    const V v = keep(V::load(x + i, mask...), V::set1(-kInfinity), mask...);
+    top = max(v, top);  // top where v is NaN
+    nan = select(is_nan(v), v, nan);
+  });
+  const bool has_nan = V::any(is_nan(nan));
+  const float wanted = reduce_max(top);
+  for (dim_t i = 0; i < count; ++i) {
+    if (has_nan ? x[i] != x[i] : x[i] == wanted) return i;
+  }
+  return 0;
+}
+
+template <class V>
+bool all_finite(const float* x, dim_t count) noexcept {
+  V sum = V::zero();
+  for_vectors<V>(count, [&](dim_t i, auto... mask) __attribute__((always_inline)) {
+    sum = fma(V::load(x + i, mask...), V::zero(), sum);  // 0 * Inf and 0 * NaN are NaN
+  });
+  return !V::any(is_nan(sum));
+}
+
+template <class V>
+constexpr ReduceKernels make_reduce_kernels() {
+  return {
+      .column_sum = column_sum<V>,
+      .column_moments = column_moments<V>,
+      .column_gradients = column_gradients<V>,
+      .softmax = softmax<V>,
+      .softmax_gradient = softmax_gradient<V>,
+      .loss = {{mean_loss<V, SquaredError<V>>, mean_loss<V, SquaredError<V>>},
+               {mean_loss<V, BinaryCrossentropy<V>>, mean_loss<V, BinaryLogits<V>>},
+               {categorical<V>, categorical_logits<V>},
+               {sparse<V>, sparse_logits<V>}},
+      .loss_gradient = {{mean_loss_gradient<V, SquaredError<V>>,
+                         mean_loss_gradient<V, SquaredError<V>>},
+                        {mean_loss_gradient<V, BinaryCrossentropy<V>>,
+                         mean_loss_gradient<V, BinaryLogits<V>>},
+                        {categorical_gradient<V>, categorical_logits_gradient<V>},
+                        {sparse_gradient<V>, sparse_logits_gradient<V>}},
+      .arg_max = arg_max<V>,
+      .all_finite = all_finite<V>,
+  };
+}
+
+}  // namespace
+}  // namespace pycnn
