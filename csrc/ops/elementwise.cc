@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ops/elementwise.h"
+
+#include <algorithm>
+
+#include "base/shape.h"
+#include "kernels/eltwise/eltwise.h"
+
+namespace pycnn {
+namespace {
+
+constexpr dim_t kBlock = 8192;  // 32 KB per stream: small tensors are one task
+static_assert(kBlock % kDropoutAlign == 0);
+
+// body(first element, count) over [0, count) in blocks
+template <class Body>
+void for_blocks(dim_t count, Worker& worker, Body&& body) noexcept {
+  worker.parallel_for(ceil_div(count, kBlock), [&](dim_t begin, dim_t end) noexcept {
+    const dim_t first = begin * kBlock;
+    body(first, std::min(end * kBlock, count) - first);
+  });
+}
+
+}  // namespace
+
+Elementwise make_elementwise(dim_t count, Isa isa) { return {count, &eltwise_kernels(isa)}; }
+
+void add_forward(const Elementwise& op, const float* a, const float* b, float* y,
+                 Worker& worker) noexcept {
+  for_blocks(op.count, worker, [&](dim_t i, dim_t count) noexcept {
+    op.kernels->add(a + i, b + i, y + i, count);
+  });
+}
+
+Activation make_activation(dim_t count, ActivationKind kind, float alpha, Isa isa) {
+  return {make_elementwise(count, isa), kind, alpha};
+}
+
+void activation_forward(const Activation& op, const float* x, float* y, Worker& worker) noexcept {
+  const auto map = op.map.kernels->activation[static_cast<int>(op.kind)];
+  for_blocks(op.map.count, worker,
+             [&](dim_t i, dim_t count) noexcept { map(x + i, y + i, count, op.alpha); });
+}
+
+void activation_backward(const Activation& op, const float* y, const float* dy, float* dx,
+                         Worker& worker) noexcept {
+  const auto map = op.map.kernels->activation_gradient[static_cast<int>(op.kind)];
+  for_blocks(op.map.count, worker, [&](dim_t i, dim_t count) noexcept {
+    map(y + i, dy + i, dx + i, count, op.alpha);
+  });
+}
+
+Dropout make_dropout(dim_t count, float rate, std::uint32_t stream, Isa isa) {
+  return {make_elementwise(count, isa), rate, stream};
+}
+
+void dropout_forward(const Dropout& op, const RandomState& state, const float* x, float* y,
+                     Worker& worker) noexcept {
+  const DropoutKey key{
+      .seed = state.seed, .stream = op.stream, .step = state.step, .rate = op.rate};
+  for_blocks(op.map.count, worker, [&](dim_t i, dim_t count) noexcept {
+    op.map.kernels->dropout(key, i, x + i, y + i, count);
+  });
+}
+
+}  // namespace pycnn

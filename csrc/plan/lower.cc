@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "plan/lower.h"
+
+#include <algorithm>
+#include <cstring>
+#include <numeric>
+
+#include "plan/lowering.h"
+
+namespace pycnn {
+namespace {
+
+bool is_update(OpKind op) {
+  return op == OpKind::sgd || op == OpKind::adam || op == OpKind::moving_average;
+}
+
+// Ops that may write their result over this input, element by element.
+int in_place_input(OpKind op) {
+  switch (op) {
+    case OpKind::activation:
+    case OpKind::dropout:
+    case OpKind::dropout_backward:
+    case OpKind::add:
+    case OpKind::softmax:
+      return 0;
+    case OpKind::activation_backward:
+    case OpKind::softmax_backward:
+    case OpKind::loss_backward:
+      return 1;
+    case OpKind::batch_norm_backward:
+      return 4;
+    default:
+      return -1;
+  }
+}
+
+}  // namespace
+
+Lowering::Lowering(const Graph& graph, const std::vector<Node>& nodes, Parameters& parameters,
+                   dim_t batch)
+    : graph_(graph), nodes_(nodes), parameters_(parameters), batch_(batch) {
+  const std::size_t values = graph.values().size();
+  program_.value_buffer.assign(values, kNoBuffer);
+  program_.layout.resize(values);
+  last_use_.assign(values, -1);
+  for (const Value& value : graph.values()) program_.shapes.push_back(value.shape.with_batch(batch));
+}
+
+std::size_t Lowering::bytes_of(ValueId v) const {
+  const std::size_t i = index(v);
+  const dim_t count = program_.layout[i] ? program_.layout[i]->count() : program_.shapes[i].count();
+  return static_cast<std::size_t>(count * size_of(graph_.value(v).dtype));
+}
+
+void Lowering::propagate_layouts() {
+  for (const Node& node : nodes_) {
+    std::optional<PackedWeights> layout;
+    if (node.op == OpKind::parameter) {
+      layout = parameters_.specs()[index(parameters_.index_of(node.name))].packed;
+    } else if (node.op == OpKind::conv2d_backward_weights ||
+               node.op == OpKind::dense_backward_weights) {
+      layout = program_.layout[index(node.inputs[2])];
+      PYCNN_CHECK_VALUE(layout.has_value(), node.name, ": backward_weights needs a parameter as w");
+    } else if (node.op == OpKind::add) {
+      layout = program_.layout[index(node.inputs[0])];
+    }
+    if (layout && !node.outputs.empty()) program_.layout[index(node.outputs[0])] = layout;
+  }
+}
+
+// Values that a node only asks for their shape do not keep their memory alive.
+bool Lowering::reads(const Node& node, std::size_t input) const {
+  switch (node.op) {
+    case OpKind::conv2d_backward_data:
+    case OpKind::dense_backward_data:
+    case OpKind::conv2d_backward_weights:
+    case OpKind::dense_backward_weights:
+    case OpKind::max_pool2d_backward:
+      return input != 2;
+    case OpKind::avg_pool2d_backward:
+    case OpKind::global_avg_pool2d_backward:
+    case OpKind::reshape:
+      return input != 1;
+    default:
+      return true;
+  }
+}
+
+void Lowering::find_last_uses() {
+  for (std::size_t i = 0; i < nodes_.size(); ++i) {
+    for (std::size_t j = 0; j < nodes_[i].inputs.size(); ++j) {
+      const ValueId v = nodes_[i].inputs[j];
+      if (v != kNoValue && reads(nodes_[i], j)) last_use_[index(v)] = static_cast<int>(i);
+    }
+  }
+  for (const ValueId v : graph_.outputs()) last_use_[index(v)] = static_cast<int>(nodes_.size());
+}
+
+BufferId Lowering::new_buffer(std::size_t bytes) {
+  program_.buffers.push_back({bytes, -1, -1, nullptr});
+  buffer_last_node_.push_back(-1);
+  return static_cast<BufferId>(program_.buffers.size()) - 1;
+}
+
+// Gives each output of node i a buffer: its own, or an input's that ends here.
+void Lowering::assign_buffers(std::size_t i) {
+  const Node& node = nodes_[i];
+  for (std::size_t j = 0; j < node.outputs.size(); ++j) {
+    const ValueId out = node.outputs[j];
+    BufferId buffer = kNoBuffer;
+    if (node.op == OpKind::parameter) {
+      buffer = new_buffer(0);
+      program_.buffers[index(buffer)].fixed = parameters_.data(parameters_.index_of(node.name));
+    } else if (j == 0 && node.op == OpKind::reshape) {
+      buffer = buffer_of(node.inputs[0]);
+    } else if (j == 0 && in_place_input(node.op) >= 0) {
+      const ValueId in = node.inputs[static_cast<std::size_t>(in_place_input(node.op))];
+      const BufferId candidate = buffer_of(in);
+      const bool ends_here = buffer_last_node_[index(candidate)] == static_cast<int>(i);
+      const bool computed = program_.buffers[index(candidate)].fixed == nullptr;
+      if (ends_here && computed && bytes_of(in) == bytes_of(out)) buffer = candidate;
+    }
+    const bool wanted = last_use_[index(out)] >= 0;
+    if (buffer == kNoBuffer && (wanted || j == 0 || node.op != OpKind::max_pool2d)) {
+      buffer = new_buffer(bytes_of(out));
+    }
+    program_.value_buffer[index(out)] = buffer;
+    if (buffer == kNoBuffer) continue;
+    int& last = buffer_last_node_[index(buffer)];
+    last = std::max({last, last_use_[index(out)], static_cast<int>(i)});
+    // A reshape shares its memory with views still to come: they extend it when they are assigned.
+  }
+}
+
+void Lowering::touch(BufferId buffer, int step) {
+  if (buffer == kNoBuffer) return;
+  BufferRequest& request = program_.buffers[index(buffer)];
+  if (request.first < 0) request.first = step;
+  request.last = std::max(request.last, step);
+}
+
+void Lowering::add_step(const std::string& op, const std::string& name, StepFn run) {
+  program_.steps.push_back({op, name, std::move(run), false, false});
+}
+
+BufferId Lowering::workspace(dim_t floats) {
+  if (floats == 0) return kNoBuffer;
+  const BufferId buffer = new_buffer(static_cast<std::size_t>(floats) * sizeof(float));
+  touch(buffer, static_cast<int>(program_.steps.size()));
+  return buffer;
+}
+
+void Lowering::need_scratch(dim_t floats) {
+  program_.scratch_bytes =
+      std::max(program_.scratch_bytes, static_cast<std::size_t>(floats) * sizeof(float));
+}
+
+// Copies the batch's rows of the caller's arrays.
+void Lowering::lower_input(const Node& node, int position) {
+  const ValueId v = node.outputs[0];
+  const BufferId to = buffer_of(v);
+  const std::size_t row_bytes = batch_ > 0 ? bytes_of(v) / static_cast<std::size_t>(batch_) : 0;
+  const dim_t rows = batch_;
+  const auto slot = static_cast<std::size_t>(position);
+  add_step("input", node.name, [=](RunContext& run, Worker& worker) {
+    worker.parallel_for(rows, [&](dim_t begin, dim_t end) noexcept {
+      for (dim_t i = begin; i < end; ++i) {
+        const dim_t row = run.rows != nullptr ? run.rows[i] : run.start + i;
+        std::memcpy(run.bytes(to) + static_cast<std::size_t>(i) * row_bytes,
+                    run.inputs[slot] + static_cast<std::size_t>(row) * row_bytes, row_bytes);
+      }
+    });
+  });
+}
+
+// Copies a result to the caller's array, rows start, start + 1, ...
+void Lowering::lower_output(ValueId v, int position) {
+  if (program_.shapes[index(v)].rank() == 0 || !graph_.shape(v).has_batch()) return;
+  const BufferId from = buffer_of(v);
+  const std::size_t bytes = bytes_of(v);
+  const std::size_t row_bytes = bytes / static_cast<std::size_t>(batch_);
+  const auto slot = static_cast<std::size_t>(position);
+  add_step("output", graph_.value(v).name, [=](RunContext& run, Worker& worker) {
+    if (run.outputs[slot] == nullptr) return;
+    worker.single([&] {
+      std::memcpy(run.outputs[slot] + static_cast<std::size_t>(run.start) * row_bytes,
+                  run.bytes(from), bytes);
+    });
+  });
+}
+
+Program Lowering::lower() {
+  propagate_layouts();
+  find_last_uses();
+  int inputs = 0;
+  bool checked = false;
+  for (std::size_t i = 0; i < nodes_.size(); ++i) {
+    const Node& node = nodes_[i];
+    assign_buffers(i);
+    const int first_step = static_cast<int>(program_.steps.size());
+    if (is_update(node.op) && !checked) {
+      lower_checks(i);
+      checked = true;
+    }
+    if (node.op == OpKind::input) lower_input(node, inputs++);
+    else lower_node(node);
+    for (int s = first_step; s < static_cast<int>(program_.steps.size()); ++s) {
+      for (const ValueId v : node.outputs) touch(program_.value_buffer[index(v)], s);
+      for (std::size_t j = 0; j < node.inputs.size(); ++j) {
+        const ValueId v = node.inputs[j];
+        if (v != kNoValue && reads(node, j)) touch(program_.value_buffer[index(v)], s);
+      }
+    }
+    if (node.op == OpKind::loss) loss_values_.push_back(node.outputs[0]);
+  }
+  for (std::size_t k = 0; k < graph_.outputs().size(); ++k) {
+    lower_output(graph_.outputs()[k], static_cast<int>(k));
+    touch(buffer_of(graph_.outputs()[k]), static_cast<int>(program_.steps.size()));
+  }
+  return std::move(program_);
+}
+
+Program lower(const Graph& graph, const std::vector<Node>& nodes, Parameters& parameters,
+              dim_t batch) {
+  return Lowering(graph, nodes, parameters, batch).lower();
+}
+
+}  // namespace pycnn

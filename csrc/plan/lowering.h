@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+// The state of one lowering; lower.cc walks the graph, lower_ops.cc has one case per op.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "plan/lower.h"
+
+namespace pycnn {
+
+class Lowering {
+ public:
+  Lowering(const Graph& graph, const std::vector<Node>& nodes, Parameters& parameters, dim_t batch);
+  Program lower();
+
+ private:
+  template <class Id>
+  static std::size_t index(Id id) {
+    return static_cast<std::size_t>(id);
+  }
+  BufferId buffer_of(ValueId v) const {
+    return v == kNoValue ? kNoBuffer : program_.value_buffer[index(v)];
+  }
+  const Shape& shape_of(ValueId v) const { return program_.shapes[index(v)]; }
+  dim_t count_of(ValueId v) const { return static_cast<dim_t>(bytes_of(v)) / dim_t{sizeof(float)}; }
+  std::size_t bytes_of(ValueId v) const;
+  Isa isa() const { return parameters_.isa(); }
+
+  void propagate_layouts();
+  bool reads(const Node& node, std::size_t input) const;
+  void find_last_uses();
+  void assign_buffers(std::size_t i);
+  BufferId new_buffer(std::size_t bytes);
+  void touch(BufferId buffer, int step);
+
+  void add_step(const std::string& op, const std::string& name, StepFn run);
+  BufferId workspace(dim_t floats);  // alive during the next step only
+  void need_scratch(dim_t floats);   // per thread
+
+  void lower_input(const Node& node, int position);
+  void lower_output(ValueId v, int position);
+  void lower_checks(std::size_t first_update);
+  void lower_node(const Node& node);  // the rest: lower_ops.cc
+  void lower_product(const Node& node);
+  void lower_product_backward_data(const Node& node);
+  void lower_product_backward_weights(const Node& node);
+  void lower_pool(const Node& node);
+  void lower_elementwise(const Node& node);
+  void lower_rows(const Node& node);
+  void lower_batch_norm(const Node& node);
+  void lower_loss(const Node& node);
+  void lower_update(const Node& node);
+
+  const Graph& graph_;
+  const std::vector<Node>& nodes_;
+  Parameters& parameters_;
+  dim_t batch_;
+  Program program_;
+  std::vector<int> last_use_;          // by ValueId: node index, -1 where nothing reads it
+  std::vector<int> buffer_last_node_;  // by BufferId
+  std::vector<ValueId> loss_values_;
+};
+
+}  // namespace pycnn

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+// The parameters of a network and their optimizer state, in the layout the kernels read. Shared by
+// the plans of one model; parameters are known by name.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/arch.h"
+#include "graph/graph.h"
+#include "ops/weights.h"
+#include "plan/storage.h"
+
+namespace pycnn {
+
+struct ParameterSpec {
+  std::string name;
+  Shape shape;
+  bool trainable = false;
+  std::optional<PackedWeights> packed;  // kernels of conv2d and dense; others lie as their shape says
+  dim_t count() const { return packed ? packed->count() : shape.count(); }  // floats in memory
+};
+
+// How a parameter lies, from the nodes that read it; throws where two of them disagree.
+ParameterSpec parameter_spec(const Graph& graph, const Node& node, Isa isa);
+
+class Parameters {
+ public:
+  Parameters(const Graph& graph, Isa isa, MemoryMode mode = MemoryMode::planned);
+
+  Isa isa() const { return isa_; }
+  const std::vector<ParameterSpec>& specs() const { return specs_; }
+  int index_of(const std::string& name) const;  // throws Error(value) for an unknown name
+
+  // slot "" is the parameter itself; "velocity", "m", "v" are made, zero, when first asked for.
+  float* data(int index, const std::string& slot = "");
+  std::vector<float> get(int index, const std::string& slot);  // in the user's layout (HWIO)
+  void set(int index, const std::string& slot, const float* values);
+
+ private:
+  Isa isa_;
+  MemoryMode mode_;
+  std::vector<ParameterSpec> specs_;
+  std::map<std::string, std::vector<Storage>> slots_;
+};
+
+}  // namespace pycnn

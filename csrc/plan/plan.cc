@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "plan/plan.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstring>
+
+#include "plan/fuse.h"
+#include "plan/memory.h"
+
+namespace pycnn {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+constexpr std::chrono::milliseconds kPollInterval{25};
+constexpr std::size_t kPage = 4096;
+
+double seconds_between(Clock::time_point a, Clock::time_point b) {
+  return std::chrono::duration<double>(b - a).count();
+}
+
+bool is_update(const Node& node) {
+  return node.op == OpKind::sgd || node.op == OpKind::adam || node.op == OpKind::moving_average;
+}
+
+bool finite(const float* x, std::size_t count) {
+  return std::all_of(x, x + count, [](float value) { return std::isfinite(value); });
+}
+
+}  // namespace
+
+Plan::Plan(const Graph& graph, std::shared_ptr<Parameters> parameters, dim_t batch, MemoryMode mode)
+    : graph_(graph), nodes_(fuse(graph)), parameters_(std::move(parameters)), batch_(batch),
+      mode_(mode) {
+  PYCNN_CHECK_VALUE(batch >= 1, "plan: batch must be >= 1, got ", batch);
+  std::stable_partition(nodes_.begin(), nodes_.end(), [](const Node& n) { return !is_update(n); });
+  program_ = lower(graph_, nodes_, *parameters_, batch);
+  const auto& steps = program_.steps;
+  first_update_ = static_cast<int>(
+      std::find_if(steps.begin(), steps.end(), [](const Step& s) { return s.changes_state; }) -
+      steps.begin());
+  context_.inputs.resize(kMaxArrays);
+  context_.outputs.resize(kMaxArrays);
+  PYCNN_CHECK_VALUE(graph_.outputs().size() <= kMaxArrays, "plan: at most ", kMaxArrays, " outputs");
+  allocate();
+}
+
+void Plan::allocate() {
+  const bool planned = mode_ == MemoryMode::planned;
+  const auto& buffers = program_.buffers;
+  context_.memory.assign(buffers.size(), nullptr);
+  std::vector<Lifetime> lifetimes;
+  std::vector<std::size_t> placed;
+  for (std::size_t i = 0; i < buffers.size(); ++i) {
+    if (buffers[i].fixed != nullptr) {
+      context_.memory[i] = reinterpret_cast<std::byte*>(buffers[i].fixed);
+    } else if (buffers[i].first >= 0) {
+      lifetimes.push_back({buffers[i].bytes, buffers[i].first, buffers[i].last});
+      placed.push_back(i);
+    }
+  }
+  const ArenaLayout layout = place(lifetimes);
+  arena_bytes_ = layout.bytes;
+  arena_lower_bound_ = layout.lower_bound;
+  if (planned) storage_.emplace_back(arena_bytes_, mode_);
+  for (std::size_t i = 0; i < placed.size(); ++i) {
+    if (!planned) storage_.emplace_back(lifetimes[i].bytes, mode_);
+    context_.memory[placed[i]] =
+        planned ? storage_.front().data() + layout.offsets[i] : storage_.back().data();
+  }
+}
+
+void Plan::allocate_scratch(int threads) {
+  const std::size_t bytes = (program_.scratch_bytes + 63) / 64 * 64;
+  // A page and a line more per thread: equal offsets in two threads' scratch must not collide.
+  scratch_stride_ =
+      mode_ == MemoryMode::planned ? (bytes + 2 * kPage - 1) / kPage * kPage + 64 : bytes;
+  scratch_.emplace(scratch_stride_ * static_cast<std::size_t>(threads), mode_);
+  threads_ = threads;
+}
+
+void Plan::execute(bool (*interrupted)(), std::vector<double>* seconds) {
+  const int threads = num_threads();
+  if (threads != threads_) allocate_scratch(threads);  // also after set_num_threads
+  context_.failed = false;
+  failed_step_ = -1;
+  interrupted_ = false;
+  const int count = static_cast<int>(program_.steps.size());
+  int stop_at = count;  // written by worker 0 a barrier before the others read it
+  auto body = [&](Worker& worker) noexcept {
+    Clock::time_point polled = Clock::now(), now = polled;
+    for (int i = 0; i < count; ++i) {
+      if (i == stop_at) break;
+      if (worker.id() == 0) {
+        now = Clock::now();
+        if (interrupted != nullptr && i + 2 <= first_update_ && now - polled > kPollInterval) {
+          polled = now;
+          if (!interrupted_ && interrupted()) {
+            interrupted_ = true;
+            stop_at = std::min(stop_at, i + 2);
+          }
+        }
+      }
+      const Step& step = program_.steps[static_cast<std::size_t>(i)];
+      step.run(context_, worker);
+      if (worker.id() == 0 && seconds != nullptr) {
+        double& least = (*seconds)[static_cast<std::size_t>(i)];
+        least = std::min(least, seconds_between(now, Clock::now()));
+      }
+      if (step.is_check && context_.failed) {
+        if (worker.id() == 0) failed_step_ = i;
+        break;
+      }
+    }
+  };
+  run_region(threads, scratch_->data(), scratch_stride_, body);
+  ran_ = true;
+}
+
+RunStatus Plan::run(const RunRequest& request) {
+  const std::lock_guard<std::mutex> lock(running_);
+  for (std::size_t i = 0; i < kMaxArrays; ++i) {
+    context_.inputs[i] = static_cast<const std::byte*>(request.inputs[i]);
+    context_.outputs[i] = static_cast<std::byte*>(request.outputs[i]);
+  }
+  context_.rows = request.rows;
+  context_.start = request.start;
+  context_.learning_rate = request.learning_rate;
+  context_.random = request.random;
+  execute(request.interrupted, nullptr);
+  if (failed_step_ >= 0) report_nonfinite();
+  return interrupted_ ? RunStatus::interrupted : RunStatus::done;
+}
+
+std::vector<StepTime> Plan::profile(int repeats) {
+  const std::lock_guard<std::mutex> lock(running_);
+  PYCNN_CHECK(ran_, ErrorKind::state, "profile: run the plan once first");
+  std::vector<double> seconds(program_.steps.size(), 1e30);
+  for (int i = 0; i < repeats; ++i) execute(nullptr, &seconds);
+  std::vector<StepTime> times;
+  for (std::size_t i = 0; i < seconds.size(); ++i) {
+    times.push_back({program_.steps[i].op, program_.steps[i].name, seconds[i]});
+  }
+  return times;
+}
+
+// Names the first node whose result, where it is still in memory, is not finite.
+void Plan::report_nonfinite() const {
+  std::string culprit = program_.steps[static_cast<std::size_t>(failed_step_)].name;
+  for (const Node& node : nodes_) {
+    if (node.outputs.empty()) continue;
+    const auto v = static_cast<std::size_t>(node.outputs[0]);
+    const BufferId buffer = program_.value_buffer[v];
+    if (buffer == kNoBuffer || graph_.values()[v].dtype != DType::f32) continue;
+    const BufferRequest& request = program_.buffers[static_cast<std::size_t>(buffer)];
+    const bool alive = request.fixed != nullptr || (request.first >= 0 && request.last >= failed_step_);
+    const std::size_t floats = request.fixed != nullptr
+                                   ? static_cast<std::size_t>(program_.shapes[v].count())
+                                   : request.bytes / sizeof(float);
+    if (!alive || finite(context_.floats(buffer), floats)) continue;
+    culprit = concat(node.op == OpKind::input ? "input " : node.op == OpKind::parameter ? "weights " : "",
+                     node.name.empty() ? graph_.values()[v].name : node.name);
+    break;
+  }
+  throw Error(ErrorKind::numeric,
+              concat("step ", context_.random.step, ": the loss or a gradient is not finite; first seen in ",
+                     culprit, "; the weights are unchanged"));
+}
+
+ValueId Plan::output_value(int index) const {
+  PYCNN_CHECK_VALUE(index >= 0 && index < static_cast<int>(graph_.outputs().size()),
+                    "plan: output ", index, " of ", graph_.outputs().size());
+  return graph_.outputs()[static_cast<std::size_t>(index)];
+}
+
+Shape Plan::output_shape(int index) const {
+  return program_.shapes[static_cast<std::size_t>(output_value(index))];
+}
+
+std::vector<float> Plan::output(int index) const {
+  const auto v = static_cast<std::size_t>(output_value(index));
+  const BufferId buffer = program_.value_buffer[v];
+  const auto count = static_cast<std::size_t>(program_.shapes[v].count());
+  std::vector<float> values(count);
+  if (program_.layout[v]) {
+    unpack_weights(*program_.layout[v], context_.floats(buffer), values.data());
+  } else if (graph_.values()[v].dtype == DType::f32) {
+    std::copy_n(context_.floats(buffer), count, values.data());
+  } else {
+    const std::byte* bytes = context_.bytes(buffer);
+    for (std::size_t i = 0; i < count; ++i) values[i] = static_cast<float>(bytes[i]);
+  }
+  return values;
+}
+
+float Plan::scalar(int index) const {
+  return context_.floats(program_.value_buffer[static_cast<std::size_t>(output_value(index))])[0];
+}
+
+}  // namespace pycnn

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+// A graph made ready to run at one batch size: a flat list of steps over planned memory. A run is one
+// parallel region; it allocates nothing and takes no lock but the plan's own.
+#pragma once
+
+#include <array>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "plan/lower.h"
+#include "plan/storage.h"
+
+namespace pycnn {
+
+constexpr std::size_t kMaxArrays = 16;
+
+struct RunRequest {
+  std::array<const void*, kMaxArrays> inputs{};  // whole arrays; rows or start choose the samples
+  std::array<void*, kMaxArrays> outputs{};  // whole arrays, written from row `start`, or null
+  const std::int64_t* rows = nullptr;
+  dim_t start = 0;
+  float learning_rate = 0;
+  RandomState random;
+  bool (*interrupted)() = nullptr;  // asked every few milliseconds; true: stop before any update
+};
+
+enum class RunStatus { done, interrupted };
+
+struct StepTime {
+  std::string op, name;
+  double seconds;
+};
+
+class Plan {
+ public:
+  Plan(const Graph& graph, std::shared_ptr<Parameters> parameters, dim_t batch,
+       MemoryMode mode = MemoryMode::planned);
+
+  // Throws Error(numeric) for a loss or gradient that is not finite; parameters are then unchanged.
+  RunStatus run(const RunRequest& request);
+  std::vector<StepTime> profile(int repeats);  // least time of each step, on the last run's inputs
+
+  dim_t batch() const { return batch_; }
+  const Graph& graph() const { return graph_; }
+  const Parameters& parameters() const { return *parameters_; }
+  const Program& program() const { return program_; }
+  std::size_t arena_bytes() const { return arena_bytes_; }
+  std::size_t arena_lower_bound() const { return arena_lower_bound_; }
+
+  // Shape and contents of an output after a run, in the user's layout.
+  Shape output_shape(int index) const;
+  std::vector<float> output(int index) const;
+  float scalar(int index) const;
+
+ private:
+  void allocate();
+  void allocate_scratch(int threads);
+  void execute(bool (*interrupted)(), std::vector<double>* seconds);
+  [[noreturn]] void report_nonfinite() const;
+  ValueId output_value(int index) const;
+
+  Graph graph_;
+  std::vector<Node> nodes_;  // after fusion
+  std::shared_ptr<Parameters> parameters_;
+  dim_t batch_;
+  Program program_;
+  RunContext context_;
+  std::vector<Storage> storage_;
+  std::optional<Storage> scratch_;
+  std::size_t scratch_stride_ = 0, arena_bytes_ = 0, arena_lower_bound_ = 0;
+  int threads_ = 0, failed_step_ = -1, first_update_ = 0;
+  MemoryMode mode_;
+  bool interrupted_ = false, ran_ = false;
+  std::mutex running_;
+};
+
+}  // namespace pycnn
