@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Activations, softmax and the residual add. Backward passes read the OUTPUT y, never x.
+
+kind        y                            dy/dx from y         alpha
+linear      x                            1
+step        1 if x >= 0 else 0           none: refused
+sigmoid     1 / (1 + exp(-x))            y * (1 - y)
+tanh        tanh(x)                      1 - y^2
+relu        max(x, 0)                    y > 0
+relu6       min(max(x, 0), 6)            0 < y < 6
+leaky_relu  x if x > 0 else alpha * x    1 or alpha           default 0.2
+elu         x or alpha * (exp(x) - 1)    1 or y + alpha       default 1.0
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from .checks import Array, bad_argument, float64, shape
+
+ACTIVATIONS = ("linear", "step", "sigmoid", "tanh", "relu", "relu6", "leaky_relu", "elu")
+DEFAULT_ALPHA = {"leaky_relu": 0.2, "elu": 1.0}
+
+
+def _alpha(op: str, kind: str, alpha: float | None) -> float:
+    if kind not in ACTIVATIONS:
+        raise bad_argument(op, "kind", f"one of {', '.join(ACTIVATIONS)}", kind)
+    if kind not in DEFAULT_ALPHA:
+        if alpha is not None:
+            raise bad_argument(op, "alpha", f"None for {kind}", alpha)
+        return 0.0
+    if alpha is None:
+        return DEFAULT_ALPHA[kind]
+    # A negative alpha would lose the sign of x, which backward reads off y.
+    if not 0 <= alpha < math.inf:
+        raise bad_argument(op, "alpha", "finite and >= 0", alpha)
+    return float(alpha)
+
+
+def sigmoid(x: Array) -> Array:
+    """1 / (1 + exp(-x)) without overflow on either side."""
+    e = np.exp(-np.abs(x))
+    return np.where(x >= 0, 1.0, e) / (1.0 + e)
+
+
+def activation(kind: str, x: ArrayLike, alpha: float | None = None) -> Array:
+    """Elementwise; NaN stays NaN in every kind but step, which compares (NaN -> 0)."""
+    alpha = _alpha("activation", kind, alpha)
+    x = float64(x)
+    if kind == "step":
+        return np.where(x >= 0, 1.0, 0.0)
+    if kind == "sigmoid":
+        return sigmoid(x)
+    if kind == "tanh":
+        return np.tanh(x)
+    if kind == "relu":
+        return np.maximum(x, 0.0)
+    if kind == "relu6":
+        return np.minimum(np.maximum(x, 0.0), 6.0)
+    if kind == "leaky_relu":
+        return np.where(x > 0, x, alpha * np.minimum(x, 0.0))
+    if kind == "elu":
+        return np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0.0)))
+    return x.copy()
+
+
+def activation_backward(
+    kind: str, y: ArrayLike, dy: ArrayLike, alpha: float | None = None
+) -> Array:
+    """dx from the output y. Shape: y, dy and dx are the same."""
+    op = "activation_backward"
+    alpha = _alpha(op, kind, alpha)
+    y, dy = float64(y), float64(dy)
+    shape(op, "dy", dy.shape, y.shape)
+    if kind == "step":
+        raise bad_argument(op, "kind", "differentiable", kind)
+    if kind == "sigmoid":
+        return dy * (y * (1.0 - y))
+    if kind == "tanh":
+        return dy * (1.0 - y * y)
+    # Selected, not multiplied by 0: an infinite dy over a closed gate gives 0, not NaN.
+    if kind == "relu":
+        return np.where(y > 0, dy, 0.0)
+    if kind == "relu6":
+        return np.where((y > 0) & (y < 6), dy, 0.0)
+    if kind == "leaky_relu":
+        return np.where(y > 0, dy, alpha * dy)
+    if kind == "elu":
+        return np.where(y > 0, dy, dy * (y + alpha))
+    return dy.copy()
+
+
+def _last_axis(op: str, argument: str, x: Array) -> None:
+    if x.ndim < 1 or x.shape[-1] < 1:
+        raise bad_argument(op, argument, "of rank >= 1 with a last axis >= 1", x.shape)
+
+
+def softmax(x: ArrayLike) -> Array:
+    """exp(x) / sum(exp(x)) over the last axis, shifted by its maximum so that nothing overflows."""
+    x = float64(x)
+    _last_axis("softmax", "x", x)
+    e = np.exp(x - x.max(axis=-1, keepdims=True))
+    return np.asarray(e / e.sum(axis=-1, keepdims=True))
+
+
+def softmax_backward(y: ArrayLike, dy: ArrayLike) -> Array:
+    """dx = y * (dy - sum(y * dy)) over the last axis, from the output y."""
+    y, dy = float64(y), float64(dy)
+    _last_axis("softmax_backward", "y", y)
+    shape("softmax_backward", "dy", dy.shape, y.shape)
+    return np.asarray(y * (dy - (y * dy).sum(axis=-1, keepdims=True)))
+
+
+def add(a: ArrayLike, b: ArrayLike) -> Array:
+    """a + b of equal shapes (a skip connection); both inputs receive dy unchanged."""
+    a, b = float64(a), float64(b)
+    shape("add", "b", b.shape, a.shape)
+    return a + b
