@@ -6,7 +6,6 @@
 #include <cmath>
 
 #include "base/shape.h"
-#include "kernels/eltwise/eltwise.h"
 #include "kernels/reduce/reduce.h"
 
 namespace pycnn {
@@ -141,7 +140,7 @@ void bias_backward(const RowReduction& op, const float* dy, float* db, float* wo
 }
 
 BatchNorm make_batch_norm(dim_t rows, dim_t C, float epsilon, Isa isa) {
-  return {make_row_reduction(rows, C, isa), epsilon, &eltwise_kernels(isa)};
+  return {make_row_reduction(rows, C, isa), epsilon};
 }
 
 void batch_norm_training_forward(const BatchNorm& op, const float* x, const float* gamma,
@@ -172,7 +171,7 @@ void batch_norm_training_forward(const BatchNorm& op, const float* x, const floa
     }
   });
   for_rows(rows, worker, [&](dim_t i, dim_t count) noexcept {
-    op.kernels->normalize(x + i, mean, scale, shift, y + i, count, rows.C);
+    rows.kernels->normalize(x + i, mean, scale, shift, y + i, count, rows.C);
   });
 }
 
@@ -187,7 +186,7 @@ void batch_norm_inference_forward(const BatchNorm& op, const float* x, const flo
     }
   });
   for_rows(rows, worker, [&](dim_t i, dim_t count) noexcept {
-    op.kernels->normalize(x + i, mean, scale, beta, y + i, count, rows.C);
+    rows.kernels->normalize(x + i, mean, scale, beta, y + i, count, rows.C);
   });
 }
 
@@ -221,7 +220,7 @@ void batch_norm_backward(const BatchNorm& op, const float* x, const float* gamma
     }
   });
   for_rows(rows, worker, [&](dim_t i, dim_t count) noexcept {
-    op.kernels->normalize_gradient(x + i, dy + i, mean, k1, k2, k3, dx + i, count, rows.C);
+    rows.kernels->normalize_gradient(x + i, dy + i, mean, k1, k2, k3, dx + i, count, rows.C);
   });
 }
 

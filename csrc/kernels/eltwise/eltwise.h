@@ -1,12 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Elementwise kernels over contiguous runs. y (dx) may be the memory of any input. Rows: x[rows][C]
-// with one coefficient per column c. Pointers need no more than float alignment; nothing outside
-// the given runs is read or written.
+// Elementwise kernels over contiguous runs. y (dx) may be the memory of any input. Pointers need no
+// more than float alignment; nothing outside the given runs is read or written.
 //   add                  y = a + b
 //   activation           y = f(x), alpha for leaky_relu and elu; NaN propagates, save step(NaN) = 0
 //   activation_gradient  dx = dy * f'(x), with f' expressed by y
-//   normalize            y = (x - mean[c]) * scale[c] + shift[c]
-//   normalize_gradient   dx = k1[c]*dy + k2[c]*(x - mean[c]) + k3[c]
 //   dropout              y = u >= rate ? x / (1 - rate) : 0, u as in base/rng.h
 #pragma once
 
@@ -34,11 +31,6 @@ struct EltwiseKernels {
   void (*add)(const float* a, const float* b, float* y, dim_t count) noexcept;
   Map activation[kActivationKinds];  // by ActivationKind
   MapGradient activation_gradient[kActivationKinds];
-  void (*normalize)(const float* x, const float* mean, const float* scale, const float* shift,
-                    float* y, dim_t rows, dim_t C) noexcept;
-  void (*normalize_gradient)(const float* x, const float* dy, const float* mean, const float* k1,
-                             const float* k2, const float* k3, float* dx, dim_t rows,
-                             dim_t C) noexcept;
   // x[0] is element `first` of the stream, a multiple of kDropoutAlign.
   void (*dropout)(const DropoutKey& key, dim_t first, const float* x, float* y,
                   dim_t count) noexcept;

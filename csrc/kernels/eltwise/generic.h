@@ -27,30 +27,6 @@ void activation_gradient(const float* y, const float* dy, float* dx, dim_t count
   map<V>([f](V u, V v) { return f.gradient(u, v); }, count, dx, y, dy);
 }
 
-template <class V>
-void normalize(const float* x, const float* mean, const float* scale, const float* shift, float* y,
-               dim_t rows, dim_t C) noexcept {
-  const Columns<V, 3> columns(C, {mean, scale, shift});
-  columns.for_each(rows, [&](dim_t i, dim_t c, auto... mask) __attribute__((always_inline)) {
-    const V centered = V::load(x + i, mask...) - columns.load(0, c, mask...);
-    const V z = fma(centered, columns.load(1, c, mask...), columns.load(2, c, mask...));
-    z.store(y + i, mask...);
-  });
-}
-
-template <class V>
-void normalize_gradient(const float* x, const float* dy, const float* mean, const float* k1,
-                        const float* k2, const float* k3, float* dx, dim_t rows,
-                        dim_t C) noexcept {
-  const Columns<V, 4> columns(C, {mean, k1, k2, k3});
-  columns.for_each(rows, [&](dim_t i, dim_t c, auto... mask) __attribute__((always_inline)) {
-    const V centered = V::load(x + i, mask...) - columns.load(0, c, mask...);
-    V z = fma(centered, columns.load(2, c, mask...), columns.load(3, c, mask...));
-    z = fma(V::load(dy + i, mask...), columns.load(1, c, mask...), z);
-    z.store(dx + i, mask...);
-  });
-}
-
 // Words 4c .. 4c+3 of counters c = first .. first + lanes - 1, in element order. The low counter
 // word does not wrap inside the vector: first is a multiple of lanes.
 template <class V>
@@ -105,8 +81,6 @@ constexpr EltwiseKernels make_eltwise_kernels() {
                               activation_gradient<V, Sigmoid>, activation_gradient<V, Tanh>,
                               activation_gradient<V, Relu>, activation_gradient<V, Relu6>,
                               activation_gradient<V, LeakyRelu>, activation_gradient<V, Elu>},
-      .normalize = normalize<V>,
-      .normalize_gradient = normalize_gradient<V>,
       .dropout = dropout<V>,
   };
 }

@@ -42,7 +42,7 @@ void max_run(const PoolRun& run, const float* x, float* y, std::uint8_t* arg) {
       for (dim_t r = 0; r < run.rows; ++r) {
         const float* tap = x + r * run.row_stride + c;
         dim_t at = run.first_index + r * run.index_stride;
-        for (dim_t s = 0; s < run.columns; ++s, tap += run.C, ++at) {
+        for (dim_t s = 0; s < run.columns; ++s, tap += run.column_stride, ++at) {
           const V v = load_some<V>(tap, channels);
           if constexpr (kArg == Arg::stored) {
             // Greater or NaN, and no NaN so far: the first maximum, or the first NaN.
@@ -78,7 +78,7 @@ inline void average_block(const PoolRun& run, const float* x, float* y, dim_t ch
   for (int k = 0; k < K; ++k) sum[k] = V::zero();
   for (dim_t r = 0; r < run.rows; ++r) {
     const float* tap = x + r * run.row_stride;
-    for (dim_t s = 0; s < run.columns; ++s, tap += run.C) {
+    for (dim_t s = 0; s < run.columns; ++s, tap += run.column_stride) {
       for (int k = 0; k < K; ++k) {
         sum[k] = sum[k] + load_some<V>(tap + k * V::lanes, K > 1 ? V::lanes : channels);
       }

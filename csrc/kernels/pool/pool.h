@@ -20,18 +20,18 @@ enum class Isa : int;
 
 struct PoolRun {
   dim_t pixels = 0, C = 0;
-  dim_t rows = 0, columns = 0;  // taps of each window
-  dim_t row_stride = 0;         // elements of x between rows of taps; columns of taps are C apart
-  dim_t x_step = 0;             // elements of x between neighbouring windows
-  dim_t first_index = 0, index_stride = 0;  // of the first tap; from a row of taps to the next
+  dim_t rows = 0, columns = 0;              // taps of each window
+  dim_t row_stride = 0, column_stride = 0;  // elements of x between taps
+  dim_t x_step = 0;                         // elements of x between neighbouring windows
+  dim_t first_index = 0, index_stride = 0;  // of the first tap; between rows of taps
   float divisor = 1;
 };
 
 struct PoolRow {
   dim_t W = 0, Q = 0, C = 0, S = 0;
   dim_t stride = 1, pad = 0;
-  dim_t row_index = 0;   // max: index of the window's tap in this row and its first column
-  float tap_rows = 1;    // average: window rows inside the image
+  dim_t row_index = 0;  // max: index of the window's first tap in this row
+  float tap_rows = 1;   // average: window rows inside the image
   enum class Store { write, add } store = Store::write;
 };
 

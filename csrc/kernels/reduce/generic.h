@@ -4,6 +4,7 @@
 
 #include "kernels/reduce/columns.h"
 #include "kernels/reduce/loss.h"
+#include "kernels/reduce/normalize.h"
 
 namespace pycnn {
 namespace {
@@ -39,6 +40,8 @@ constexpr ReduceKernels make_reduce_kernels() {
       .column_sum = column_sum<V>,
       .column_moments = column_moments<V>,
       .column_gradients = column_gradients<V>,
+      .normalize = normalize<V>,
+      .normalize_gradient = normalize_gradient<V>,
       .softmax = softmax<V>,
       .softmax_gradient = softmax_gradient<V>,
       .loss = {{mean_loss<V, SquaredError<V>>, mean_loss<V, SquaredError<V>>},

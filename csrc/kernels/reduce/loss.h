@@ -63,7 +63,8 @@ void mean_loss(const void* y_true, const float* p, float* loss, dim_t rows,
                dim_t classes) noexcept {
   const auto* t = static_cast<const float*>(y_true);
   if (classes == 1) {  // one value per row: all lanes work
-    map<V>([](V u, V v) __attribute__((always_inline)) { return F::value(u, v); }, rows, loss, t, p);
+    const auto value = [](V u, V v) __attribute__((always_inline)) { return F::value(u, v); };
+    map<V>(value, rows, loss, t, p);
     return;
   }
   const float count = static_cast<float>(classes);
@@ -117,15 +118,19 @@ void categorical_gradient(const void* y_true, const float* p, float scale, float
 }
 
 template <class V>
+inline float row_exp_sum(const float* x, V top, dim_t classes) {
+  return row_sum<V>(classes, [&](dim_t i, auto... mask) __attribute__((always_inline)) {
+    return exp(V::load(x + i, mask...) - top);
+  });
+}
+
+template <class V>
 void categorical_logits(const void* y_true, const float* x, float* loss, dim_t rows,
                         dim_t classes) noexcept {
   const auto* t = static_cast<const float*>(y_true);
   for (dim_t row = 0; row < rows; ++row, t += classes, x += classes) {
     const V top = V::set1(row_max<V>(x, classes));
-    const float sum = row_sum<V>(classes, [&](dim_t i, auto... mask) __attribute__((always_inline)) {
-      return exp(V::load(x + i, mask...) - top);
-    });
-    const V log_sum = V::set1(log_of<V>(sum));
+    const V log_sum = V::set1(log_of<V>(row_exp_sum<V>(x, top, classes)));
     loss[row] = row_sum<V>(classes, [&](dim_t i, auto... mask) __attribute__((always_inline)) {
       return V::load(t + i, mask...) * (log_sum - (V::load(x + i, mask...) - top));
     });
@@ -172,9 +177,7 @@ void sparse_logits(const void* y_true, const float* x, float* loss, dim_t rows,
   const auto* label = static_cast<const std::int32_t*>(y_true);
   for (dim_t row = 0; row < rows; ++row, x += classes) {
     const float top = row_max<V>(x, classes);
-    const float sum = row_sum<V>(classes, [&](dim_t i, auto... mask) __attribute__((always_inline)) {
-      return exp(V::load(x + i, mask...) - V::set1(top));
-    });
+    const float sum = row_exp_sum<V>(x, V::set1(top), classes);
     loss[row] = log_of<V>(sum) - (x[label[row]] - top);
   }
 }

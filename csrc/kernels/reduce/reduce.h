@@ -4,8 +4,12 @@
 // Columns of x[rows][ldx], C <= kMaxColumns of them; sums are single precision, so callers pass
 // chunks of rows and combine them in double:
 //   column_sum        sum[c] = sum_r x[r][c]
-//   column_moments    mean[c] ~ the columns' means; m1[c] = sum_r (x[r][c] - mean[c]), m2 = its square
+//   column_moments    mean[c] = sum[c] / rows; d = x[r][c] - mean[c]; m1[c] = sum_r d,
+//                     m2[c] = sum_r d*d
 //   column_gradients  sum_dy[c] = sum_r dy[r][c]; sum_dyx[c] = sum_r dy[r][c] * (x[r][c] - mean[c])
+// Dense x[rows][C], y (dx) may be any input:
+//   normalize           y = (x - mean[c]) * scale[c] + shift[c]
+//   normalize_gradient  dx = k1[c]*dy + k2[c]*(x - mean[c]) + k3[c]
 // Rows of x[rows][classes]:
 //   softmax           y = exp(x - max) / sum(exp(x - max)); y may be x
 //   softmax_gradient  dx = y * (dy - sum(dy * y)); dx may be y or dy
@@ -33,6 +37,11 @@ struct ReduceKernels {
                          float* m2) noexcept;
   void (*column_gradients)(const float* x, const float* dy, dim_t ldx, dim_t rows, dim_t C,
                            const float* mean, float* sum_dy, float* sum_dyx) noexcept;
+  void (*normalize)(const float* x, const float* mean, const float* scale, const float* shift,
+                    float* y, dim_t rows, dim_t C) noexcept;
+  void (*normalize_gradient)(const float* x, const float* dy, const float* mean, const float* k1,
+                             const float* k2, const float* k3, float* dx, dim_t rows,
+                             dim_t C) noexcept;
   void (*softmax)(const float* x, float* y, dim_t rows, dim_t classes) noexcept;
   void (*softmax_gradient)(const float* y, const float* dy, float* dx, dim_t rows,
                            dim_t classes) noexcept;

@@ -58,10 +58,10 @@ template <class V>
 void softmax_gradient(const float* y, const float* dy, float* dx, dim_t rows,
                       dim_t classes) noexcept {
   for (dim_t row = 0; row < rows; ++row, y += classes, dy += classes, dx += classes) {
-    const float dot = row_sum<V>(classes, [&](dim_t i, auto... mask) __attribute__((always_inline)) {
+    const auto product = [&](dim_t i, auto... mask) __attribute__((always_inline)) {
       return V::load(y + i, mask...) * V::load(dy + i, mask...);
-    });
-    const V shift = V::set1(dot);
+    };
+    const V shift = V::set1(row_sum<V>(classes, product));
     map<V>([shift](V u, V g) { return u * (g - shift); }, classes, dx, y, dy);
   }
 }

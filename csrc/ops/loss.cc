@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ops/loss.h"
+
+#include <algorithm>
+
+#include "base/shape.h"
+#include "kernels/reduce/reduce.h"
+
+namespace pycnn {
+namespace {
+
+constexpr dim_t kRowFloats = 4096;      // 16 KB per stream; rows cost an exp or log per element
+constexpr dim_t kFiniteBlock = 16384;
+
+// body(first row, rows) over blocks of rows
+template <class Body>
+void for_rows(const RowMap& op, Worker& worker, Body&& body) noexcept {
+  const dim_t block = std::max<dim_t>(1, kRowFloats / op.classes);
+  worker.parallel_for(ceil_div(op.rows, block), [&](dim_t begin, dim_t end) noexcept {
+    const dim_t row = begin * block;
+    body(row, std::min(end * block, op.rows) - row);
+  });
+}
+
+// y_true from `row` on: one label per row where sparse, else a row of classes.
+const void* truth(const Loss& op, const void* y_true, dim_t row) {
+  if (op.kind == LossKind::sparse_categorical_crossentropy) {
+    return static_cast<const std::int32_t*>(y_true) + row;
+  }
+  return static_cast<const float*>(y_true) + row * op.map.classes;
+}
+
+float mean_in_order(const float* values, dim_t count) {
+  double sum = 0;
+  for (dim_t i = 0; i < count; ++i) sum += values[i];
+  return static_cast<float>(sum / static_cast<double>(count));
+}
+
+// The score of one row, 0 to 1.
+float score(const Metric& op, const void* y_true, const float* y_pred, dim_t row) {
+  const dim_t classes = op.map.classes;
+  const float* p = y_pred + row * classes;
+  if (op.kind == MetricKind::sparse_categorical_accuracy) {
+    return op.map.kernels->arg_max(p, classes) == static_cast<const std::int32_t*>(y_true)[row];
+  }
+  const float* t = static_cast<const float*>(y_true) + row * classes;
+  if (op.kind == MetricKind::categorical_accuracy) {
+    return op.map.kernels->arg_max(p, classes) == op.map.kernels->arg_max(t, classes);
+  }
+  dim_t right = 0;
+  if (op.kind == MetricKind::binary_accuracy) {
+    for (dim_t i = 0; i < classes; ++i) right += (p[i] > op.threshold ? 1.0f : 0.0f) == t[i];
+  } else {
+    for (dim_t i = 0; i < classes; ++i) right += p[i] == t[i];
+  }
+  return static_cast<float>(right) / static_cast<float>(classes);
+}
+
+}  // namespace
+
+RowMap make_row_map(dim_t rows, dim_t classes, Isa isa) {
+  return {rows, classes, &reduce_kernels(isa)};
+}
+
+void softmax_forward(const RowMap& op, const float* x, float* y, Worker& worker) noexcept {
+  for_rows(op, worker, [&](dim_t row, dim_t rows) noexcept {
+    const dim_t i = row * op.classes;
+    op.kernels->softmax(x + i, y + i, rows, op.classes);
+  });
+}
+
+void softmax_backward(const RowMap& op, const float* y, const float* dy, float* dx,
+                      Worker& worker) noexcept {
+  for_rows(op, worker, [&](dim_t row, dim_t rows) noexcept {
+    const dim_t i = row * op.classes;
+    op.kernels->softmax_gradient(y + i, dy + i, dx + i, rows, op.classes);
+  });
+}
+
+Loss make_loss(dim_t rows, dim_t classes, LossKind kind, bool from_logits, Isa isa) {
+  return {make_row_map(rows, classes, isa), kind, from_logits};
+}
+
+void loss_forward(const Loss& op, const void* y_true, const float* y_pred, float* value,
+                  float* workspace, Worker& worker) noexcept {
+  const auto kernel = op.map.kernels->loss[static_cast<int>(op.kind)][op.from_logits ? 1 : 0];
+  for_rows(op.map, worker, [&](dim_t row, dim_t rows) noexcept {
+    kernel(truth(op, y_true, row), y_pred + row * op.map.classes, workspace + row, rows,
+           op.map.classes);
+  });
+  worker.single([&]() noexcept { *value = mean_in_order(workspace, op.map.rows); });
+}
+
+void loss_backward(const Loss& op, const void* y_true, const float* y_pred, float* dx,
+                   Worker& worker) noexcept {
+  const auto kernel =
+      op.map.kernels->loss_gradient[static_cast<int>(op.kind)][op.from_logits ? 1 : 0];
+  const float scale = 1.0f / static_cast<float>(op.map.rows);
+  for_rows(op.map, worker, [&](dim_t row, dim_t rows) noexcept {
+    const dim_t i = row * op.map.classes;
+    kernel(truth(op, y_true, row), y_pred + i, scale, dx + i, rows, op.map.classes);
+  });
+}
+
+Metric make_metric(dim_t rows, dim_t classes, MetricKind kind, float threshold, Isa isa) {
+  return {make_row_map(rows, classes, isa), kind, threshold};
+}
+
+void metric_forward(const Metric& op, const void* y_true, const float* y_pred, float* value,
+                    float* workspace, Worker& worker) noexcept {
+  for_rows(op.map, worker, [&](dim_t begin, dim_t rows) noexcept {
+    for (dim_t row = begin; row < begin + rows; ++row) {
+      workspace[row] = score(op, y_true, y_pred, row);
+    }
+  });
+  worker.single([&]() noexcept { *value = mean_in_order(workspace, op.map.rows); });
+}
+
+void all_finite(const float* x, dim_t count, Isa isa, std::uint8_t* flag,
+                Worker& worker) noexcept {
+  const ReduceKernels& kernels = reduce_kernels(isa);
+  worker.single([&]() noexcept { *flag = 1; });
+  worker.parallel_for(ceil_div(count, kFiniteBlock), [&](dim_t begin, dim_t end) noexcept {
+    const dim_t first = begin * kFiniteBlock;
+    const dim_t here = std::min(end * kFiniteBlock, count) - first;
+    // Several workers may find something; all of them write the same value.
+    if (!kernels.all_finite(x + first, here)) __atomic_store_n(flag, 0, __ATOMIC_RELAXED);
+  });
+}
+
+}  // namespace pycnn

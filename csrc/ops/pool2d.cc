@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ops/pool2d.h"
+
+#include <algorithm>
+#include <array>
+
+#include "kernels/pool/pool.h"
+
+namespace pycnn {
+namespace {
+
+constexpr dim_t kTaskFloats = 8192;  // 32 KB of the larger tensor
+constexpr dim_t kGlobalBlock = 256;  // channels per task of a global average
+
+// body(n, row) over [0, N) x [0, rows); floats is what one row moves
+template <class Body>
+void for_image_rows(dim_t N, dim_t rows, dim_t floats, Worker& worker, Body&& body) noexcept {
+  const dim_t block = std::max<dim_t>(1, kTaskFloats / floats);
+  worker.parallel_for(ceil_div(N * rows, block), [&](dim_t begin, dim_t end) noexcept {
+    const dim_t stop = std::min(end * block, N * rows);
+    for (dim_t i = begin * block; i < stop; ++i) body(i / rows, i % rows);
+  });
+}
+
+struct Range {
+  dim_t begin, end;
+};
+
+// Taps of window p that fall inside an image of `size` pixels.
+Range taps_inside(dim_t p, dim_t stride, dim_t pad, dim_t taps, dim_t size) {
+  const dim_t first = p * stride - pad;
+  return {std::max<dim_t>(0, -first), std::min(taps, size - first)};
+}
+
+// Windows that cover pixel h.
+Range windows_over(dim_t h, dim_t stride, dim_t pad, dim_t taps, dim_t windows) {
+  const dim_t at = h + pad;
+  return {std::max<dim_t>(0, ceil_div(std::max<dim_t>(0, at - taps + 1), stride)),
+          std::min(windows, at / stride + 1)};
+}
+
+// Output row p in runs of windows that see the same columns: body(run, first column of y).
+// x points to the image.
+template <class Body>
+void for_runs(const Pool2dShape& s, dim_t p, Body&& body) noexcept {
+  const Range rows = taps_inside(p, s.stride.h, s.pad.top, s.R, s.H);
+  PoolRun run{.C = s.C,
+              .rows = rows.end - rows.begin,
+              .row_stride = s.W * s.C,
+              .column_stride = s.C,
+              .x_step = s.stride.w * s.C,
+              .index_stride = s.S};
+  const dim_t top = p * s.stride.h - s.pad.top + rows.begin, Q = s.Q();
+  // Whole windows: those that start at or right of column 0 and end at or left of column W.
+  const dim_t left = std::min(Q, ceil_div(s.pad.left, s.stride.w));
+  const dim_t spare = s.W + s.pad.left - s.S;
+  const dim_t right = spare < 0 ? left : std::clamp(spare / s.stride.w + 1, left, Q);
+  for (dim_t q = 0; q < Q; q += run.pixels) {
+    const Range columns = taps_inside(q, s.stride.w, s.pad.left, s.S, s.W);
+    run.pixels = q == left && right > left ? right - left : 1;
+    run.columns = columns.end - columns.begin;
+    run.first_index = rows.begin * s.S + columns.begin;
+    run.divisor = static_cast<float>(run.rows * run.columns);
+    body(run, q, (top * s.W + q * s.stride.w - s.pad.left + columns.begin) * s.C);
+  }
+}
+
+PoolRow row_of(const Pool2dShape& s) {
+  return {.W = s.W, .Q = s.Q(), .C = s.C, .S = s.S, .stride = s.stride.w, .pad = s.pad.left};
+}
+
+}  // namespace
+
+Pool2d make_pool2d(const Pool2dShape& shape, Isa isa) { return {shape, &pool_kernels(isa)}; }
+
+void max_pool2d_forward(const Pool2d& op, const float* x, float* y, std::uint8_t* arg,
+                        Worker& worker) noexcept {
+  const Pool2dShape& s = op.shape;
+  const dim_t P = s.P(), row = s.Q() * s.C;
+  for_image_rows(s.N, P, s.R * s.W * s.C, worker, [&](dim_t n, dim_t p) noexcept {
+    const float* image = x + n * s.H * s.W * s.C;
+    const dim_t out = (n * P + p) * row;
+    for_runs(s, p, [&](const PoolRun& run, dim_t q, dim_t at) noexcept {
+      const dim_t to = out + q * s.C;
+      op.kernels->max(run, image + at, y + to, arg == nullptr ? nullptr : arg + to);
+    });
+  });
+}
+
+void max_pool2d_backward(const Pool2d& op, const std::uint8_t* arg, const float* dy, float* dx,
+                         Worker& worker) noexcept {
+  const Pool2dShape& s = op.shape;
+  const dim_t P = s.P(), row = s.Q() * s.C;
+  for_image_rows(s.N, s.H, s.W * s.C, worker, [&](dim_t n, dim_t h) noexcept {
+    float* to = dx + (n * s.H + h) * s.W * s.C;
+    const Range windows = windows_over(h, s.stride.h, s.pad.top, s.R, P);
+    if (windows.begin >= windows.end) std::fill_n(to, s.W * s.C, 0.0f);
+    PoolRow geometry = row_of(s);
+    const bool once = windows.end - windows.begin == 1 && s.stride.w >= s.S;
+    const auto kernel = once ? op.kernels->max_unpool : op.kernels->max_gather;
+    for (dim_t p = windows.begin; p < windows.end; ++p) {
+      geometry.row_index = (h + s.pad.top - p * s.stride.h) * s.S;
+      kernel(geometry, arg + (n * P + p) * row, dy + (n * P + p) * row, to);
+      geometry.store = PoolRow::Store::add;
+    }
+  });
+}
+
+void avg_pool2d_forward(const Pool2d& op, const float* x, float* y, Worker& worker) noexcept {
+  const Pool2dShape& s = op.shape;
+  const dim_t P = s.P(), row = s.Q() * s.C;
+  for_image_rows(s.N, P, s.R * s.W * s.C, worker, [&](dim_t n, dim_t p) noexcept {
+    const float* image = x + n * s.H * s.W * s.C;
+    float* to = y + (n * P + p) * row;
+    for_runs(s, p, [&](const PoolRun& run, dim_t q, dim_t at) noexcept {
+      op.kernels->average(run, image + at, to + q * s.C);
+    });
+  });
+}
+
+void avg_pool2d_backward(const Pool2d& op, const float* dy, float* dx, Worker& worker) noexcept {
+  const Pool2dShape& s = op.shape;
+  const dim_t P = s.P(), row = s.Q() * s.C;
+  for_image_rows(s.N, s.H, s.W * s.C, worker, [&](dim_t n, dim_t h) noexcept {
+    float* to = dx + (n * s.H + h) * s.W * s.C;
+    const Range windows = windows_over(h, s.stride.h, s.pad.top, s.R, P);
+    if (windows.begin >= windows.end) std::fill_n(to, s.W * s.C, 0.0f);
+    PoolRow geometry = row_of(s);
+    for (dim_t p = windows.begin; p < windows.end; ++p) {
+      const Range taps = taps_inside(p, s.stride.h, s.pad.top, s.R, s.H);
+      geometry.tap_rows = static_cast<float>(taps.end - taps.begin);
+      op.kernels->average_gather(geometry, dy + (n * P + p) * row, to);
+      geometry.store = PoolRow::Store::add;
+    }
+  });
+}
+
+// Rows are summed in single, the rows' sums in double.
+void global_avg_pool2d_forward(const Pool2d& op, const float* x, float* y,
+                               Worker& worker) noexcept {
+  const Pool2dShape& s = op.shape;
+  const dim_t blocks = ceil_div(s.C, kGlobalBlock), row = s.W * s.C;
+  for_image_rows(s.N, blocks, s.H * s.W * std::min(s.C, kGlobalBlock), worker,
+                 [&](dim_t n, dim_t block) noexcept {
+    const dim_t c = block * kGlobalBlock;
+    const PoolRun run{.pixels = 1,
+                      .C = std::min(kGlobalBlock, s.C - c),
+                      .rows = 1,
+                      .columns = s.W,
+                      .row_stride = row,
+                      .column_stride = s.C};
+    std::array<double, kGlobalBlock> sum{};
+    std::array<float, kGlobalBlock> part;
+    for (dim_t h = 0; h < s.H; ++h) {
+      op.kernels->average(run, x + (n * s.H + h) * row + c, part.data());
+      for (dim_t i = 0; i < run.C; ++i) sum[i] += part[i];
+    }
+    const double count = static_cast<double>(s.H * s.W);
+    for (dim_t i = 0; i < run.C; ++i) y[n * s.C + c + i] = static_cast<float>(sum[i] / count);
+  });
+}
+
+void global_avg_pool2d_backward(const Pool2d& op, const float* dy, float* dx,
+                                Worker& worker) noexcept {
+  const Pool2dShape& s = op.shape;
+  const float share = 1.0f / static_cast<float>(s.H * s.W);
+  const dim_t block = std::clamp<dim_t>(kTaskFloats / s.C, 1, s.H * s.W);
+  const dim_t blocks = ceil_div(s.H * s.W, block);
+  for_image_rows(s.N, blocks, block * s.C, worker, [&](dim_t n, dim_t b) noexcept {
+    const dim_t pixel = b * block, count = std::min(block, s.H * s.W - pixel);
+    op.kernels->spread(dy + n * s.C, share, dx + (n * s.H * s.W + pixel) * s.C, count, s.C);
+  });
+}
+
+}  // namespace pycnn
