@@ -4,6 +4,8 @@
 
 #include <array>
 #include <initializer_list>
+#include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -13,17 +15,21 @@ namespace pycnn {
 
 constexpr dim_t kBatch = -1;  // the one symbolic extent; a plan replaces it by a number
 constexpr int kMaxRank = 8;
+// Spatial sizes, strides, dilations and pads stay below this: window arithmetic cannot overflow.
+constexpr dim_t kMaxExtent = (dim_t{1} << 31) - 1;
 
 class Shape {
  public:
   Shape() = default;
   Shape(std::initializer_list<dim_t> dims);
   explicit Shape(const std::vector<dim_t>& dims);
+  explicit Shape(std::span<const dim_t> dims);
 
   int rank() const { return rank_; }
   dim_t operator[](int axis) const { return dims_[axis < 0 ? axis + rank_ : axis]; }
+  std::span<const dim_t> dims() const { return {dims_.data(), static_cast<std::size_t>(rank_)}; }
   bool has_batch() const { return rank_ > 0 && dims_[0] == kBatch; }
-  dim_t count() const;           // product of extents; throws where it would overflow
+  dim_t count() const;  // product of extents; throws where it would overflow or N is unknown
   Shape with_batch(dim_t N) const;  // kBatch replaced by N
   std::string text() const;      // "(None, 28, 28, 1)"
   bool operator==(const Shape& other) const;
@@ -33,6 +39,9 @@ class Shape {
   std::array<dim_t, kMaxRank> dims_{};
   int rank_ = 0;
 };
+
+// Nothing where a factor is negative or the product, as a byte count of 8-byte elements, overflows.
+std::optional<dim_t> checked_product(std::span<const dim_t> factors);
 
 struct Size2d {
   dim_t h = 1, w = 1;
@@ -49,7 +58,7 @@ struct Padding {
   Pad2d pad;
 };
 
-// Pixels covered by a dilated kernel, and the windows that fit: floor((in + pad - extent)/stride)+1.
+// Pixels covered by a dilated kernel; floor((in + pad - extent) / stride) + 1 windows of them fit.
 constexpr dim_t kernel_extent(dim_t kernel, dim_t dilation) { return (kernel - 1) * dilation + 1; }
 Pad2d resolve_padding(const Padding& padding, Size2d in, Size2d kernel, Size2d stride,
                       Size2d dilation);

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <string>
+#include <unordered_map>
 #include <variant>
 #include <vector>
 
@@ -32,6 +33,7 @@ enum class OpKind : std::uint8_t {
   sgd, adam, moving_average,  // write parameters; run after every other node of a step
   count_
 };
+const char* name_of(OpKind op);
 
 // epilogue fields of conv2d and dense are set by plan/fuse only
 struct Conv2dAttrs {
@@ -53,7 +55,7 @@ struct ActivationAttrs {
 };
 struct DropoutAttrs {
   float rate = 0;
-  std::uint32_t stream = 0;  // which stream of random numbers; the seed and the step come at run time
+  std::uint32_t stream = 0;  // of random numbers; the seed and the step come at run time
 };
 struct BatchNormAttrs {
   float epsilon = 1e-3f;
@@ -87,14 +89,16 @@ struct Value {
   NodeId producer = -1;
 };
 
+struct Inferred;  // op.h
+
 struct Node {
   OpKind op = OpKind::input;
-  Attrs attrs;
-  std::vector<ValueId> inputs;  // kNoValue marks an absent optional input
-  std::vector<ValueId> outputs;
-  std::string name;             // of the layer that made it
-  bool trainable = false;       // parameters only
-  dim_t macs = 0;               // multiply-accumulates per sample (conv2d, dense)
+  Attrs attrs = {};
+  std::vector<ValueId> inputs = {};  // kNoValue marks an absent optional input
+  std::vector<ValueId> outputs = {};
+  std::string name = {};   // of the layer that made it
+  bool trainable = false;  // parameters only
+  dim_t macs = 0;          // multiply-accumulates per sample (conv2d, dense and their backwards)
 
   template <class T>
   const T& attrs_as() const { return std::get<T>(attrs); }
@@ -102,17 +106,19 @@ struct Node {
 
 class Graph {
  public:
-  // Shapes of inputs lead with kBatch. Names of inputs and parameters are unique.
+  // Shapes of inputs lead with kBatch, those of parameters do not. Names of both are unique.
   ValueId input(const std::string& name, const Shape& shape, DType dtype = DType::f32);
   ValueId parameter(const std::string& name, const Shape& shape, bool trainable);
-  // Checks the arguments, infers the outputs' shapes, appends the node; returns its first output.
+  // Checks the arguments, infers the outputs' shapes, appends the node; returns its first output
+  // (kNoValue for optimizers and moving averages, which have none).
   ValueId add(OpKind op, Attrs attrs, const std::vector<ValueId>& inputs,
               const std::string& name = "");
 
   const std::vector<Node>& nodes() const { return nodes_; }
   const std::vector<Value>& values() const { return values_; }
-  const Node& node(NodeId id) const { return nodes_.at(static_cast<std::size_t>(id)); }
-  const Value& value(ValueId id) const;  // throws Error(value) for an id this graph does not have
+  const Node& node(NodeId id) const;     // throws Error(value) for an id this graph does not have
+  const Value& value(ValueId id) const;  // likewise
+  bool has_value(ValueId id) const { return id >= 0 && id < static_cast<ValueId>(values_.size()); }
   const Shape& shape(ValueId id) const { return value(id).shape; }
   ValueId parameter_named(const std::string& name) const;  // kNoValue where there is none
   const Node& producer(ValueId id) const { return node(value(id).producer); }
@@ -120,17 +126,24 @@ class Graph {
   void mark_output(ValueId id);  // kept by every plan, readable after a run; in call order
   const std::vector<ValueId>& outputs() const { return outputs_; }
 
-  // For plan/fuse.cc: replaces the whole contents. Node order must be topological.
+  // For plan/fuse.cc: replaces the whole contents. Node order must be topological; call
+  // update_producers() where nodes moved, or value(id).producer and producer(id) are stale.
   std::vector<Node>& mutable_nodes() { return nodes_; }
+  void update_producers();
 
  private:
+  ValueId append(Node node, const Inferred& inferred);
+  ValueId append_named(Node node, const Shape& shape, DType dtype);
+
   std::vector<Node> nodes_;
   std::vector<Value> values_;
   std::vector<ValueId> outputs_;
+  std::unordered_map<std::string, ValueId> named_;  // inputs and parameters
 };
 
-// Appends the backward nodes of `loss` (a scalar) and returns d loss / d wrt, kNoValue where loss
-// does not depend on it. Gradients of a value used several times are added in node order.
+// Appends the backward nodes of `loss` (the output of a loss node) and returns d loss / d wrt,
+// kNoValue where loss does not depend on it. Gradients of a value used several times are added from
+// its last use to its first. y_true counts as a constant.
 std::vector<ValueId> append_gradients(Graph& graph, ValueId loss, const std::vector<ValueId>& wrt);
 
 }  // namespace pycnn

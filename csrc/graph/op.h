@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// One row per op: its name, how its outputs' shapes follow from its inputs, and its gradient rule.
-// Each op's file defines the functions; op.cc lists them.
+// One row per op: its name, its attributes, how its outputs' shapes follow from its inputs, and its
+// gradient rule. Each op family's file defines the functions (rules.h); op.cc lists them.
 #pragma once
 
-#include <map>
+#include <cstddef>
+#include <utility>
 #include <vector>
 
 #include "graph/graph.h"
@@ -13,38 +14,40 @@ namespace pycnn {
 // What an op's rule returns: the shapes and types of its outputs, and its cost.
 struct Inferred {
   std::vector<Shape> shapes;
-  std::vector<DType> dtypes;  // empty = all f32
-  dim_t macs = 0;             // per sample
+  std::vector<DType> dtypes = {};  // empty = all f32
+  dim_t macs = 0;                  // per sample
 };
 
-// Checks arity, ranks, sizes, dtypes and attributes; may complete the attributes (none does today).
+// Checks arity, ranks, sizes, dtypes and the attributes' values.
 using InferFn = Inferred (*)(const Graph& graph, const Node& node);
 
 // Collects gradients while the graph is walked backwards.
 class GradientTape {
  public:
   GradientTape(Graph& graph, std::vector<bool> needed)
-      : graph_(graph), needed_(std::move(needed)) {}
+      : graph_(graph), needed_(std::move(needed)), gradients_(needed_.size(), kNoValue) {}
 
   Graph& graph() { return graph_; }
-  bool needs(ValueId value) const;  // does anything asked for depend on this value?
+  bool needs(ValueId value) const;  // does it depend on anything asked for? false for kNoValue
   ValueId of(ValueId value) const;  // the gradient so far, or kNoValue
   void accumulate(ValueId value, ValueId gradient);  // first: take it; later: append an add node
 
  private:
   Graph& graph_;
   std::vector<bool> needed_;
-  std::map<ValueId, ValueId> gradients_;
+  std::vector<ValueId> gradients_;  // by value
 };
 
-// dy is the gradient of node.outputs[0]. Must skip inputs the tape does not need.
+// dy is the gradient of node.outputs[0]. Must skip inputs the tape does not need. node is a copy:
+// it stays valid while the rule appends to the graph.
 using GradientFn = void (*)(GradientTape& tape, const Node& node, ValueId dy);
 
 struct OpDefinition {
   OpKind kind;
   const char* name;
-  InferFn infer;
-  GradientFn gradient;  // nullptr: not differentiable, an Error names the op
+  std::size_t attrs_index;  // the alternative of Attrs that its nodes carry
+  InferFn infer;            // nullptr: made by Graph::input and Graph::parameter only
+  GradientFn gradient;      // nullptr: not differentiable, an Error names the op
 };
 
 const OpDefinition& definition(OpKind kind);

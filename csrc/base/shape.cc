@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "base/shape.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "base/error.h"
+
+namespace pycnn {
+namespace {
+
+constexpr dim_t kMaxCount = std::numeric_limits<dim_t>::max() / 8;  // so that byte counts fit too
+
+Pad2d same_padding(Size2d in, Size2d kernel, Size2d stride, Size2d dilation) {
+  const auto total = [](dim_t in, dim_t extent, dim_t stride) {
+    return std::max<dim_t>((ceil_div(in, stride) - 1) * stride + extent - in, 0);
+  };
+  const dim_t h = total(in.h, kernel_extent(kernel.h, dilation.h), stride.h);
+  const dim_t w = total(in.w, kernel_extent(kernel.w, dilation.w), stride.w);
+  return {h / 2, h - h / 2, w / 2, w - w / 2};
+}
+
+void check_range(const char* what, Size2d size) {
+  PYCNN_CHECK_VALUE(size.h >= 1 && size.w >= 1 && size.h <= kMaxExtent && size.w <= kMaxExtent,
+                    "padding: ", what, " must be in 1..", kMaxExtent, ", got (", size.h, ", ",
+                    size.w, ")");
+}
+
+}  // namespace
+
+std::optional<dim_t> checked_product(std::span<const dim_t> factors) {
+  dim_t product = 1;
+  for (const dim_t factor : factors) {
+    if (factor < 0) return std::nullopt;
+    if (factor != 0 && product > kMaxCount / factor) return std::nullopt;
+    product *= factor;
+  }
+  return product;
+}
+
+Shape::Shape(std::span<const dim_t> dims) : rank_(static_cast<int>(dims.size())) {
+  PYCNN_CHECK_SHAPE(dims.size() <= std::size_t{kMaxRank}, "shape: rank must be <= ", kMaxRank,
+                    ", got ", dims.size());
+  std::copy(dims.begin(), dims.end(), dims_.begin());
+}
+Shape::Shape(std::initializer_list<dim_t> dims) : Shape(std::span(dims.begin(), dims.size())) {}
+Shape::Shape(const std::vector<dim_t>& dims) : Shape(std::span<const dim_t>(dims)) {}
+
+dim_t Shape::count() const {
+  PYCNN_CHECK_SHAPE(!has_batch(), "shape: ", text(), " has no count, its batch size is not known");
+  const std::optional<dim_t> product = checked_product(dims());
+  PYCNN_CHECK_SHAPE(product, "shape: ", text(), " has a negative extent or too many elements");
+  return *product;
+}
+
+Shape Shape::with_batch(dim_t N) const {
+  Shape shape = *this;
+  if (has_batch()) shape.dims_[0] = N;
+  return shape;
+}
+
+std::string Shape::text() const {
+  std::string text = "(";
+  for (int axis = 0; axis < rank_; ++axis) {
+    if (axis > 0) text += ", ";
+    text += axis == 0 && has_batch() ? "None" : std::to_string((*this)[axis]);
+  }
+  return text + (rank_ == 1 ? ",)" : ")");
+}
+
+bool Shape::operator==(const Shape& other) const {
+  return std::ranges::equal(dims(), other.dims());
+}
+
+Pad2d resolve_padding(const Padding& padding, Size2d in, Size2d kernel, Size2d stride,
+                      Size2d dilation) {
+  check_range("input size", in);
+  check_range("kernel size", kernel);
+  check_range("stride", stride);
+  check_range("dilation", dilation);
+  switch (padding.mode) {
+    case Padding::Mode::valid:
+      return {};
+    case Padding::Mode::same:
+      return same_padding(in, kernel, stride, dilation);
+    case Padding::Mode::explicit_pad:
+      break;
+  }
+  const Pad2d& pad = padding.pad;
+  PYCNN_CHECK_VALUE(std::min({pad.top, pad.bottom, pad.left, pad.right}) >= 0,
+                    "padding: must be >= 0, got top ", pad.top, ", bottom ", pad.bottom, ", left ",
+                    pad.left, ", right ", pad.right);
+  return pad;
+}
+
+}  // namespace pycnn

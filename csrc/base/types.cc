@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "base/types.h"
+
+#include <string>
+
+#include "base/error.h"
+
+namespace pycnn {
+namespace {
+
+// In the order of the enums.
+constexpr const char* kDTypes[] = {"float32", "int32", "uint8"};
+constexpr const char* kActivations[] = {"linear", "step",  "sigmoid",    "tanh",
+                                        "relu",   "relu6", "leaky_relu", "elu"};
+constexpr const char* kLosses[] = {"mean_squared_error", "binary_crossentropy",
+                                   "categorical_crossentropy", "sparse_categorical_crossentropy"};
+constexpr const char* kMetrics[] = {"accuracy", "binary_accuracy", "categorical_accuracy",
+                                    "sparse_categorical_accuracy"};
+
+template <class Kind, std::size_t count>
+constexpr bool ends_with(const char* const (&)[count], Kind last) {
+  return static_cast<std::size_t>(last) + 1 == count;
+}
+static_assert(ends_with(kDTypes, DType::u8));
+static_assert(ends_with(kActivations, ActivationKind::elu));
+static_assert(ends_with(kLosses, LossKind::sparse_categorical_crossentropy));
+static_assert(ends_with(kMetrics, MetricKind::sparse_categorical_accuracy));
+
+template <class Kind, std::size_t count>
+Kind parse(const char* what, const char* const (&names)[count], const std::string& name) {
+  std::string known;
+  for (std::size_t i = 0; i < count; ++i) {
+    if (name == names[i]) return static_cast<Kind>(i);
+    known += (i == 0 ? "" : ", ") + std::string(names[i]);
+  }
+  throw Error(ErrorKind::value, concat(what, ": expected one of ", known, "; got '", name, "'"));
+}
+
+}  // namespace
+
+const char* name_of(DType dtype) { return kDTypes[static_cast<std::size_t>(dtype)]; }
+
+const char* name_of(ActivationKind kind) { return kActivations[static_cast<std::size_t>(kind)]; }
+ActivationKind activation_kind(const char* name) {
+  return parse<ActivationKind>("activation", kActivations, name);
+}
+
+const char* name_of(LossKind kind) { return kLosses[static_cast<std::size_t>(kind)]; }
+LossKind loss_kind(const char* name) { return parse<LossKind>("loss", kLosses, name); }
+
+const char* name_of(MetricKind kind) { return kMetrics[static_cast<std::size_t>(kind)]; }
+MetricKind metric_kind(const char* name) { return parse<MetricKind>("metric", kMetrics, name); }
+
+}  // namespace pycnn

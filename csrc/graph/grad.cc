@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+// Reverse-mode differentiation: walks the nodes backwards and lets each op's rule append its share.
+#include <algorithm>
+
+#include "graph/op.h"
+
+namespace pycnn {
+namespace {
+
+// One mark per value: does it depend on any value of wrt?
+std::vector<bool> dependents(const Graph& graph, const std::vector<ValueId>& wrt) {
+  std::vector<bool> marks(graph.values().size());
+  const auto at = [](ValueId id) { return static_cast<std::size_t>(id); };
+  for (const ValueId id : wrt) {
+    PYCNN_CHECK_VALUE(graph.has_value(id), "gradient: wrt holds value ", id, ", this graph has ",
+                      graph.values().size());
+    marks[at(id)] = true;
+  }
+  for (const Node& node : graph.nodes()) {
+    const bool depends = std::ranges::any_of(
+        node.inputs, [&](ValueId input) { return input != kNoValue && marks[at(input)]; });
+    if (!depends) continue;
+    for (const ValueId output : node.outputs) marks[at(output)] = true;
+  }
+  return marks;
+}
+
+// Rules know outputs[0] only; a gradient that arrived elsewhere must not be dropped in silence.
+bool is_reached(const GradientTape& tape, const Node& node) {
+  const auto has_gradient = [&](ValueId output) { return tape.of(output) != kNoValue; };
+  for (std::size_t i = 1; i < node.outputs.size(); ++i) {
+    PYCNN_CHECK_VALUE(!has_gradient(node.outputs[i]), name_of(node.op), ": output ", i,
+                      " is not differentiable");
+  }
+  return !node.outputs.empty() && has_gradient(node.outputs[0]);
+}
+
+void apply_rule(GradientTape& tape, NodeId id, ValueId dy) {
+  const Node node = tape.graph().node(id);  // a copy: the rule appends nodes
+  const bool wanted =
+      std::ranges::any_of(node.inputs, [&](ValueId input) { return tape.needs(input); });
+  if (!wanted) return;
+  const GradientFn rule = definition(node.op).gradient;
+  PYCNN_CHECK_VALUE(rule != nullptr, name_of(node.op), ": not differentiable");
+  rule(tape, node, dy);
+}
+
+}  // namespace
+
+bool GradientTape::needs(ValueId value) const {
+  return value >= 0 && value < static_cast<ValueId>(needed_.size()) &&
+         needed_[static_cast<std::size_t>(value)];
+}
+
+ValueId GradientTape::of(ValueId value) const {
+  return needs(value) ? gradients_[static_cast<std::size_t>(value)] : kNoValue;
+}
+
+void GradientTape::accumulate(ValueId value, ValueId gradient) {
+  PYCNN_CHECK(needs(value) && graph_.shape(value) == graph_.shape(gradient), ErrorKind::state,
+              "gradient: wrong rule, ", graph_.shape(gradient).text(), " for value ", value);
+  ValueId& sum = gradients_[static_cast<std::size_t>(value)];
+  sum = sum == kNoValue
+            ? gradient
+            : graph_.add(OpKind::add, {}, {sum, gradient}, graph_.producer(value).name);
+}
+
+std::vector<ValueId> append_gradients(Graph& graph, ValueId loss, const std::vector<ValueId>& wrt) {
+  const OpKind op = graph.producer(loss).op;
+  PYCNN_CHECK_VALUE(op == OpKind::loss, "gradient: expected the output of a loss, got that of ",
+                    name_of(op));
+  PYCNN_CHECK_VALUE(std::ranges::find(wrt, loss) == wrt.end(), "gradient: wrt holds the loss");
+  GradientTape tape(graph, dependents(graph, wrt));
+  const NodeId last = graph.value(loss).producer;
+  apply_rule(tape, last, kNoValue);
+  for (NodeId id = last - 1; id >= 0; --id) {
+    if (is_reached(tape, graph.node(id))) apply_rule(tape, id, tape.of(graph.node(id).outputs[0]));
+  }
+  std::vector<ValueId> gradients;
+  for (const ValueId id : wrt) gradients.push_back(tape.of(id));
+  return gradients;
+}
+
+}  // namespace pycnn

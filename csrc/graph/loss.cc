@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+// Losses and metrics: y_true, y_pred (None, ..., classes) -> scalar, the mean over all rows.
+#include <cmath>
+
+#include "graph/check.h"
+#include "graph/rules.h"
+
+namespace pycnn {
+namespace {
+
+enum class Labels { dense, sparse };  // one number per class, or one class index per row
+
+void check_labels(const Graph& graph, const Node& node, Labels labels) {
+  const bool sparse = labels == Labels::sparse;
+  check_inputs(graph, node,
+               {{.name = "y_true", .dtype = sparse ? DType::i32 : DType::f32}, {"y_pred"}});
+  const Shape& y_pred = graph.shape(node.inputs[1]);
+  check_rows(node, "y_pred", y_pred);
+  const Shape rows(y_pred.dims().first(static_cast<std::size_t>(y_pred.rank() - 1)));
+  check_shape(node, "y_true", sparse ? rows : y_pred, graph.shape(node.inputs[0]));
+}
+
+void check_loss(const Graph& graph, const Node& node) {
+  const auto& attrs = node.attrs_as<LossAttrs>();
+  PYCNN_CHECK_VALUE(!attrs.from_logits || attrs.kind != LossKind::mean_squared_error,
+                    name_of(node.op), ": mean_squared_error does not know from_logits");
+  const bool sparse = attrs.kind == LossKind::sparse_categorical_crossentropy;
+  check_labels(graph, node, sparse ? Labels::sparse : Labels::dense);
+}
+
+}  // namespace
+
+Inferred infer_loss(const Graph& graph, const Node& node) {
+  check_loss(graph, node);
+  return {.shapes = {Shape{}}};
+}
+
+Inferred infer_loss_backward(const Graph& graph, const Node& node) {
+  check_loss(graph, node);
+  return {.shapes = {graph.shape(node.inputs[1])}};
+}
+
+// The loss is what is differentiated, so there is no dy: it would be 1.
+void loss_gradient(GradientTape& tape, const Node& node, ValueId /*dy*/) {
+  const ValueId y_true = node.inputs[0], y_pred = node.inputs[1];
+  if (!tape.needs(y_pred)) return;
+  tape.accumulate(y_pred, tape.graph().add(OpKind::loss_backward, node.attrs, {y_true, y_pred},
+                                           node.name));
+}
+
+Inferred infer_metric(const Graph& graph, const Node& node) {
+  const auto& attrs = node.attrs_as<MetricAttrs>();
+  PYCNN_CHECK_VALUE(std::isfinite(attrs.threshold), "metric: threshold must be finite, got ",
+                    attrs.threshold);
+  const bool sparse = attrs.kind == MetricKind::sparse_categorical_accuracy;
+  check_labels(graph, node, sparse ? Labels::sparse : Labels::dense);
+  return {.shapes = {Shape{}}};
+}
+
+}  // namespace pycnn
