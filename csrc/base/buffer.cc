@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/buffer.h"
 
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include <cstdlib>
 #include <cstring>
 #include <new>
 
 #include "base/error.h"
 #include "base/shape.h"
-
-#include <sys/mman.h>
-#include <unistd.h>
 
 namespace pycnn {
 namespace {
@@ -24,7 +24,8 @@ Buffer::Buffer(std::size_t bytes) : bytes_(bytes) {
   void* memory = nullptr;
   const std::size_t rounded = (bytes + kAlignment - 1) / kAlignment * kAlignment;
   const int status = posix_memalign(&memory, alignment, rounded > 0 ? rounded : kAlignment);
-  PYCNN_CHECK(status == 0 && rounded >= bytes, ErrorKind::memory, "cannot allocate ", bytes, " bytes");
+  PYCNN_CHECK(status == 0 && rounded >= bytes, ErrorKind::memory, "cannot allocate ", bytes,
+              " bytes");
 #if defined(MADV_HUGEPAGE)
   if (alignment == kHugePage) madvise(memory, rounded, MADV_HUGEPAGE);
 #endif

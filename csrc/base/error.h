@@ -27,8 +27,8 @@ std::string concat(const Parts&... parts) {
   return stream.str();
 }
 
-#define PYCNN_CHECK(condition, kind, ...)                                  \
-  do {                                                                     \
+#define PYCNN_CHECK(condition, kind, ...)                                       \
+  do {                                                                          \
     if (!(condition)) throw ::pycnn::Error(kind, ::pycnn::concat(__VA_ARGS__)); \
   } while (false)
 #define PYCNN_CHECK_VALUE(condition, ...) \

@@ -39,7 +39,8 @@ class FloatMode {
 #endif
 };
 
-// GNU OpenMP hangs when a forked child enters a region after its parent did: the child runs serially.
+// GNU OpenMP hangs when a forked child enters a region after its parent did: the child runs
+// serially.
 std::atomic<bool> region_ran{false};
 std::atomic<bool> serial_child{false};
 
@@ -96,7 +97,8 @@ bool Worker::next_piece(dim_t tasks, dim_t& begin, dim_t& end) noexcept {
   for (; victim_ < size_; ++victim_) {
     const int owner = (id_ + victim_) % size_;
     const dim_t first = tasks * owner / size_, last = tasks * (owner + 1) / size_;
-    const dim_t offset = team_.shares[phase_][owner].taken.fetch_add(piece, std::memory_order_relaxed);
+    const dim_t offset =
+        team_.shares[phase_][owner].taken.fetch_add(piece, std::memory_order_relaxed);
     if (first + offset >= last) continue;
     begin = first + offset;
     end = std::min(begin + piece, last);
@@ -116,7 +118,8 @@ void Worker::finish_loop() noexcept {
 void run_region(int threads, std::byte* scratch, std::size_t scratch_stride, RegionBody body,
                 void* context) noexcept {
   threads = std::min(threads, kMaxThreads);
-  const bool serial = threads <= 1 || serial_child.load(std::memory_order_relaxed) || omp_in_parallel();
+  const bool serial =
+      threads <= 1 || serial_child.load(std::memory_order_relaxed) || omp_in_parallel();
   if (serial) {
     const FloatMode mode;
     Team team(0);
@@ -132,7 +135,8 @@ void run_region(int threads, std::byte* scratch, std::size_t scratch_stride, Reg
   {
     const FloatMode mode;
     const int id = omp_get_thread_num();
-    Worker worker(team, id, omp_get_num_threads(), scratch + static_cast<std::size_t>(id) * scratch_stride);
+    Worker worker(team, id, omp_get_num_threads(),
+                  scratch + static_cast<std::size_t>(id) * scratch_stride);
     body(worker, context);
   }
 }

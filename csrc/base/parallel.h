@@ -58,8 +58,8 @@ class Worker {
   std::uint32_t barrier_generation_ = 0;
 };
 
-// Runs body(worker, context) on `threads` threads (1 in a forked child of a process that already ran
-// a region, and inside another region), in the engine's floating-point mode: round to nearest,
+// Runs body(worker, context) on `threads` threads (1 in a forked child of a process that already
+// ran a region, and inside another region), in the engine's floating-point mode: round to nearest,
 // subnormals flushed to zero. The caller's mode is restored.
 // scratch is threads * scratch_stride bytes, provided by the caller.
 using RegionBody = void (*)(Worker& worker, void* context) noexcept;
@@ -70,10 +70,12 @@ template <class Body>
 void run_region(int threads, std::byte* scratch, std::size_t scratch_stride, Body& body) noexcept {
   run_region(
       threads, scratch, scratch_stride,
-      [](Worker& worker, void* context) noexcept { (*static_cast<Body*>(context))(worker); }, &body);
+      [](Worker& worker, void* context) noexcept { (*static_cast<Body*>(context))(worker); },
+      &body);
 }
 
-void set_num_threads(int threads);  // throws Error unless 1 <= threads <= kMaxThreads; 0 = automatic
+void set_num_threads(
+    int threads);  // throws Error unless 1 <= threads <= kMaxThreads; 0 = automatic
 int num_threads();
 
 }  // namespace pycnn

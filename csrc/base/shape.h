@@ -31,7 +31,7 @@ class Shape {
   bool has_batch() const { return rank_ > 0 && dims_[0] == kBatch; }
   dim_t count() const;  // product of extents; throws where it would overflow or N is unknown
   Shape with_batch(dim_t N) const;  // kBatch replaced by N
-  std::string text() const;      // "(None, 28, 28, 1)"
+  std::string text() const;         // "(None, 28, 28, 1)"
   bool operator==(const Shape& other) const;
   bool operator!=(const Shape& other) const { return !(*this == other); }
 

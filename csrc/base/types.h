@@ -15,7 +15,14 @@ constexpr dim_t size_of(DType dtype) { return dtype == DType::u8 ? 1 : 4; }
 const char* name_of(DType dtype);
 
 enum class ActivationKind : std::uint8_t {
-  linear, step, sigmoid, tanh, relu, relu6, leaky_relu, elu
+  linear,
+  step,
+  sigmoid,
+  tanh,
+  relu,
+  relu6,
+  leaky_relu,
+  elu
 };
 const char* name_of(ActivationKind kind);
 ActivationKind activation_kind(const char* name);  // throws Error for an unknown name
@@ -23,14 +30,19 @@ ActivationKind activation_kind(const char* name);  // throws Error for an unknow
 enum class PoolKind : std::uint8_t { max, avg };
 
 enum class LossKind : std::uint8_t {
-  mean_squared_error, binary_crossentropy, categorical_crossentropy,
+  mean_squared_error,
+  binary_crossentropy,
+  categorical_crossentropy,
   sparse_categorical_crossentropy
 };
 const char* name_of(LossKind kind);
 LossKind loss_kind(const char* name);
 
 enum class MetricKind : std::uint8_t {
-  accuracy, binary_accuracy, categorical_accuracy, sparse_categorical_accuracy
+  accuracy,
+  binary_accuracy,
+  categorical_accuracy,
+  sparse_categorical_accuracy
 };
 const char* name_of(MetricKind kind);
 MetricKind metric_kind(const char* name);

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Error -> the exception classes of pycnn/errors.py and Python's own.
 #include "base/error.h"
-
 #include "bind/bind.h"
 
 namespace pycnn {

@@ -13,7 +13,8 @@ namespace pycnn {
 py::tuple to_tuple(const Shape& shape) {
   py::tuple result(shape.rank());
   for (int i = 0; i < shape.rank(); ++i) {
-    result[static_cast<std::size_t>(i)] = shape[i] == kBatch ? py::object(py::none()) : py::int_(shape[i]);
+    result[static_cast<std::size_t>(i)] =
+        shape[i] == kBatch ? py::object(py::none()) : py::int_(shape[i]);
   }
   return result;
 }
@@ -38,7 +39,8 @@ DType to_dtype(const std::string& name) {
   if (name == "float32") return DType::f32;
   if (name == "int32") return DType::i32;
   if (name == "uint8") return DType::u8;
-  throw Error(ErrorKind::dtype, concat("input: expected float32, int32 or uint8, got '", name, "'"));
+  throw Error(ErrorKind::dtype,
+              concat("input: expected float32, int32 or uint8, got '", name, "'"));
 }
 
 Padding to_padding(const char* op, const PadArgument& argument) {
@@ -48,7 +50,8 @@ Padding to_padding(const char* op, const PadArgument& argument) {
   }
   const std::string& name = std::get<std::string>(argument);
   PYCNN_CHECK_VALUE(name == "valid" || name == "same", op,
-                    ": padding must be 'valid', 'same' or (top, bottom, left, right), got '", name, "'");
+                    ": padding must be 'valid', 'same' or (top, bottom, left, right), got '", name,
+                    "'");
   return {name == "same" ? Padding::Mode::same : Padding::Mode::valid, {}};
 }
 
@@ -61,10 +64,12 @@ Size2d spatial(const Graph& graph, const char* op, ValueId x) {
 
 Conv2dAttrs conv_attrs(const Graph& graph, ValueId x, ValueId w, Pair strides,
                        const PadArgument& padding, Pair dilation, dim_t groups) {
-  PYCNN_CHECK_VALUE(strides.first >= 1 && strides.second >= 1, "conv2d: strides must be >= 1, got (",
-                    strides.first, ", ", strides.second, ")");
+  PYCNN_CHECK_VALUE(strides.first >= 1 && strides.second >= 1,
+                    "conv2d: strides must be >= 1, got (", strides.first, ", ", strides.second,
+                    ")");
   PYCNN_CHECK_VALUE(dilation.first >= 1 && dilation.second >= 1,
-                    "conv2d: dilation must be >= 1, got (", dilation.first, ", ", dilation.second, ")");
+                    "conv2d: dilation must be >= 1, got (", dilation.first, ", ", dilation.second,
+                    ")");
   const Shape& kernel = graph.shape(w);
   PYCNN_CHECK_SHAPE(kernel.rank() == 4, "conv2d: w must have shape (R, S, C/groups, K), got ",
                     kernel.text());
@@ -76,8 +81,9 @@ Conv2dAttrs conv_attrs(const Graph& graph, ValueId x, ValueId w, Pair strides,
 
 Pool2dAttrs pool_attrs(const Graph& graph, const char* op, ValueId x, Pair pool_size, Pair strides,
                        const PadArgument& padding) {
-  PYCNN_CHECK_VALUE(pool_size.first >= 1 && pool_size.second >= 1, op, ": pool_size must be >= 1, got (",
-                    pool_size.first, ", ", pool_size.second, ")");
+  PYCNN_CHECK_VALUE(pool_size.first >= 1 && pool_size.second >= 1, op,
+                    ": pool_size must be >= 1, got (", pool_size.first, ", ", pool_size.second,
+                    ")");
   PYCNN_CHECK_VALUE(strides.first >= 1 && strides.second >= 1, op, ": strides must be >= 1, got (",
                     strides.first, ", ", strides.second, ")");
   Pool2dAttrs attrs{size2d(pool_size), size2d(strides), {}};
@@ -92,51 +98,58 @@ float default_alpha(ActivationKind kind) {
 
 void bind_products(py::class_<Graph>& graph) {
   graph
-      .def("conv2d",
-           [](Graph& g, ValueId x, ValueId w, OptionalId b, Pair strides, const PadArgument& padding,
-              Pair dilation, dim_t groups, const std::string& name) {
-             return g.add(OpKind::conv2d, conv_attrs(g, x, w, strides, padding, dilation, groups),
-                          {x, w, id_or_none(b), kNoValue}, name);
-           },
-           "x"_a, "w"_a, "b"_a = py::none(), py::kw_only(), "strides"_a = Pair{1, 1},
-           "padding"_a = "valid", "dilation"_a = Pair{1, 1}, "groups"_a = 1, "name"_a = "")
-      .def("conv2d_backward_data",
-           [](Graph& g, ValueId dy, ValueId w, ValueId x, Pair strides, const PadArgument& padding,
-              Pair dilation, dim_t groups, const std::string& name) {
-             return g.add(OpKind::conv2d_backward_data,
-                          conv_attrs(g, x, w, strides, padding, dilation, groups),
-                          {dy, w, x, kNoValue}, name);
-           },
-           "dy"_a, "w"_a, "x"_a, py::kw_only(), "strides"_a = Pair{1, 1}, "padding"_a = "valid",
-           "dilation"_a = Pair{1, 1}, "groups"_a = 1, "name"_a = "")
-      .def("conv2d_backward_weights",
-           [](Graph& g, ValueId x, ValueId dy, ValueId w, Pair strides, const PadArgument& padding,
-              Pair dilation, dim_t groups, const std::string& name) {
-             return g.add(OpKind::conv2d_backward_weights,
-                          conv_attrs(g, x, w, strides, padding, dilation, groups), {x, dy, w}, name);
-           },
-           "x"_a, "dy"_a, "w"_a, py::kw_only(), "strides"_a = Pair{1, 1}, "padding"_a = "valid",
-           "dilation"_a = Pair{1, 1}, "groups"_a = 1, "name"_a = "")
-      .def("dense",
-           [](Graph& g, ValueId x, ValueId w, OptionalId b, const std::string& name) {
-             return g.add(OpKind::dense, DenseAttrs{}, {x, w, id_or_none(b), kNoValue}, name);
-           },
-           "x"_a, "w"_a, "b"_a = py::none(), py::kw_only(), "name"_a = "")
-      .def("dense_backward_data",
-           [](Graph& g, ValueId dy, ValueId w, ValueId x, const std::string& name) {
-             return g.add(OpKind::dense_backward_data, DenseAttrs{}, {dy, w, x, kNoValue}, name);
-           },
-           "dy"_a, "w"_a, "x"_a, py::kw_only(), "name"_a = "")
-      .def("dense_backward_weights",
-           [](Graph& g, ValueId x, ValueId dy, ValueId w, const std::string& name) {
-             return g.add(OpKind::dense_backward_weights, {}, {x, dy, w}, name);
-           },
-           "x"_a, "dy"_a, "w"_a, py::kw_only(), "name"_a = "")
-      .def("bias_backward",
-           [](Graph& g, ValueId dy, const std::string& name) {
-             return g.add(OpKind::bias_backward, {}, {dy}, name);
-           },
-           "dy"_a, py::kw_only(), "name"_a = "");
+      .def(
+          "conv2d",
+          [](Graph& g, ValueId x, ValueId w, OptionalId b, Pair strides, const PadArgument& padding,
+             Pair dilation, dim_t groups, const std::string& name) {
+            return g.add(OpKind::conv2d, conv_attrs(g, x, w, strides, padding, dilation, groups),
+                         {x, w, id_or_none(b), kNoValue}, name);
+          },
+          "x"_a, "w"_a, "b"_a = py::none(), py::kw_only(), "strides"_a = Pair{1, 1},
+          "padding"_a = "valid", "dilation"_a = Pair{1, 1}, "groups"_a = 1, "name"_a = "")
+      .def(
+          "conv2d_backward_data",
+          [](Graph& g, ValueId dy, ValueId w, ValueId x, Pair strides, const PadArgument& padding,
+             Pair dilation, dim_t groups, const std::string& name) {
+            return g.add(OpKind::conv2d_backward_data,
+                         conv_attrs(g, x, w, strides, padding, dilation, groups),
+                         {dy, w, x, kNoValue}, name);
+          },
+          "dy"_a, "w"_a, "x"_a, py::kw_only(), "strides"_a = Pair{1, 1}, "padding"_a = "valid",
+          "dilation"_a = Pair{1, 1}, "groups"_a = 1, "name"_a = "")
+      .def(
+          "conv2d_backward_weights",
+          [](Graph& g, ValueId x, ValueId dy, ValueId w, Pair strides, const PadArgument& padding,
+             Pair dilation, dim_t groups, const std::string& name) {
+            return g.add(OpKind::conv2d_backward_weights,
+                         conv_attrs(g, x, w, strides, padding, dilation, groups), {x, dy, w}, name);
+          },
+          "x"_a, "dy"_a, "w"_a, py::kw_only(), "strides"_a = Pair{1, 1}, "padding"_a = "valid",
+          "dilation"_a = Pair{1, 1}, "groups"_a = 1, "name"_a = "")
+      .def(
+          "dense",
+          [](Graph& g, ValueId x, ValueId w, OptionalId b, const std::string& name) {
+            return g.add(OpKind::dense, DenseAttrs{}, {x, w, id_or_none(b), kNoValue}, name);
+          },
+          "x"_a, "w"_a, "b"_a = py::none(), py::kw_only(), "name"_a = "")
+      .def(
+          "dense_backward_data",
+          [](Graph& g, ValueId dy, ValueId w, ValueId x, const std::string& name) {
+            return g.add(OpKind::dense_backward_data, DenseAttrs{}, {dy, w, x, kNoValue}, name);
+          },
+          "dy"_a, "w"_a, "x"_a, py::kw_only(), "name"_a = "")
+      .def(
+          "dense_backward_weights",
+          [](Graph& g, ValueId x, ValueId dy, ValueId w, const std::string& name) {
+            return g.add(OpKind::dense_backward_weights, {}, {x, dy, w}, name);
+          },
+          "x"_a, "dy"_a, "w"_a, py::kw_only(), "name"_a = "")
+      .def(
+          "bias_backward",
+          [](Graph& g, ValueId dy, const std::string& name) {
+            return g.add(OpKind::bias_backward, {}, {dy}, name);
+          },
+          "dy"_a, py::kw_only(), "name"_a = "");
 }
 
 void bind_layers(py::class_<Graph>& graph) {
@@ -151,104 +164,117 @@ void bind_layers(py::class_<Graph>& graph) {
            "pool_size"_a, "strides"_a, "padding"_a = "valid", "name"_a = "")
       .def("avg_pool2d", pool(OpKind::avg_pool2d, "avg_pool2d"), "x"_a, py::kw_only(),
            "pool_size"_a, "strides"_a, "padding"_a = "valid", "name"_a = "")
-      .def("global_avg_pool2d",
-           [](Graph& g, ValueId x, const std::string& name) {
-             return g.add(OpKind::global_avg_pool2d, {}, {x}, name);
-           },
-           "x"_a, py::kw_only(), "name"_a = "")
-      .def("flatten",
-           [](Graph& g, ValueId x, const std::string& name) {
-             return g.add(OpKind::reshape, {}, {x}, name);
-           },
-           "x"_a, py::kw_only(), "name"_a = "")
-      .def("add",
-           [](Graph& g, ValueId a, ValueId b, const std::string& name) {
-             return g.add(OpKind::add, {}, {a, b}, name);
-           },
-           "a"_a, "b"_a, py::kw_only(), "name"_a = "")
-      .def("activation",
-           [](Graph& g, ValueId x, const std::string& kind, std::optional<float> alpha,
-              const std::string& name) {
-             const ActivationKind k = activation_kind(kind.c_str());
-             return g.add(OpKind::activation, ActivationAttrs{k, alpha.value_or(default_alpha(k))},
-                          {x}, name);
-           },
-           "x"_a, "kind"_a, py::kw_only(), "alpha"_a = py::none(), "name"_a = "")
-      .def("softmax",
-           [](Graph& g, ValueId x, const std::string& name) {
-             return g.add(OpKind::softmax, {}, {x}, name);
-           },
-           "x"_a, py::kw_only(), "name"_a = "")
-      .def("dropout",
-           [](Graph& g, ValueId x, float rate, std::uint32_t stream, const std::string& name) {
-             return g.add(OpKind::dropout, DropoutAttrs{rate, stream}, {x}, name);
-           },
-           "x"_a, py::kw_only(), "rate"_a, "stream"_a, "name"_a = "")
-      .def("batch_norm_training",
-           [](Graph& g, ValueId x, ValueId gamma, ValueId beta, float epsilon,
-              const std::string& name) {
-             const ValueId y =
-                 g.add(OpKind::batch_norm_training, BatchNormAttrs{epsilon}, {x, gamma, beta}, name);
-             const std::vector<ValueId>& out = g.producer(y).outputs;
-             return std::tuple(out[0], out[1], out[2]);
-           },
-           "x"_a, "gamma"_a, "beta"_a, py::kw_only(), "epsilon"_a, "name"_a = "")
-      .def("batch_norm_inference",
-           [](Graph& g, ValueId x, ValueId gamma, ValueId beta, ValueId mean, ValueId var,
-              float epsilon, const std::string& name) {
-             return g.add(OpKind::batch_norm_inference, BatchNormAttrs{epsilon},
-                          {x, gamma, beta, mean, var}, name);
-           },
-           "x"_a, "gamma"_a, "beta"_a, "mean"_a, "var"_a, py::kw_only(), "epsilon"_a,
-           "name"_a = "");
+      .def(
+          "global_avg_pool2d",
+          [](Graph& g, ValueId x, const std::string& name) {
+            return g.add(OpKind::global_avg_pool2d, {}, {x}, name);
+          },
+          "x"_a, py::kw_only(), "name"_a = "")
+      .def(
+          "flatten",
+          [](Graph& g, ValueId x, const std::string& name) {
+            return g.add(OpKind::reshape, {}, {x}, name);
+          },
+          "x"_a, py::kw_only(), "name"_a = "")
+      .def(
+          "add",
+          [](Graph& g, ValueId a, ValueId b, const std::string& name) {
+            return g.add(OpKind::add, {}, {a, b}, name);
+          },
+          "a"_a, "b"_a, py::kw_only(), "name"_a = "")
+      .def(
+          "activation",
+          [](Graph& g, ValueId x, const std::string& kind, std::optional<float> alpha,
+             const std::string& name) {
+            const ActivationKind k = activation_kind(kind.c_str());
+            return g.add(OpKind::activation, ActivationAttrs{k, alpha.value_or(default_alpha(k))},
+                         {x}, name);
+          },
+          "x"_a, "kind"_a, py::kw_only(), "alpha"_a = py::none(), "name"_a = "")
+      .def(
+          "softmax",
+          [](Graph& g, ValueId x, const std::string& name) {
+            return g.add(OpKind::softmax, {}, {x}, name);
+          },
+          "x"_a, py::kw_only(), "name"_a = "")
+      .def(
+          "dropout",
+          [](Graph& g, ValueId x, float rate, std::uint32_t stream, const std::string& name) {
+            return g.add(OpKind::dropout, DropoutAttrs{rate, stream}, {x}, name);
+          },
+          "x"_a, py::kw_only(), "rate"_a, "stream"_a, "name"_a = "")
+      .def(
+          "batch_norm_training",
+          [](Graph& g, ValueId x, ValueId gamma, ValueId beta, float epsilon,
+             const std::string& name) {
+            const ValueId y =
+                g.add(OpKind::batch_norm_training, BatchNormAttrs{epsilon}, {x, gamma, beta}, name);
+            const std::vector<ValueId>& out = g.producer(y).outputs;
+            return std::tuple(out[0], out[1], out[2]);
+          },
+          "x"_a, "gamma"_a, "beta"_a, py::kw_only(), "epsilon"_a, "name"_a = "")
+      .def(
+          "batch_norm_inference",
+          [](Graph& g, ValueId x, ValueId gamma, ValueId beta, ValueId mean, ValueId var,
+             float epsilon, const std::string& name) {
+            return g.add(OpKind::batch_norm_inference, BatchNormAttrs{epsilon},
+                         {x, gamma, beta, mean, var}, name);
+          },
+          "x"_a, "gamma"_a, "beta"_a, "mean"_a, "var"_a, py::kw_only(), "epsilon"_a, "name"_a = "");
 }
 
 void bind_training(py::class_<Graph>& graph) {
   graph
-      .def("loss",
-           [](Graph& g, const std::string& kind, ValueId y_true, ValueId y_pred, bool from_logits,
-              const std::string& name) {
-             return g.add(OpKind::loss, LossAttrs{loss_kind(kind.c_str()), from_logits},
-                          {y_true, y_pred}, name);
-           },
-           "kind"_a, "y_true"_a, "y_pred"_a, py::kw_only(), "from_logits"_a = false, "name"_a = "")
-      .def("metric",
-           [](Graph& g, const std::string& kind, ValueId y_true, ValueId y_pred, float threshold,
-              const std::string& name) {
-             return g.add(OpKind::metric, MetricAttrs{metric_kind(kind.c_str()), threshold},
-                          {y_true, y_pred}, name);
-           },
-           "kind"_a, "y_true"_a, "y_pred"_a, py::kw_only(), "threshold"_a = 0.5f, "name"_a = "")
-      .def("gradients",
-           [](Graph& g, ValueId loss, const std::vector<ValueId>& wrt) {
-             std::vector<OptionalId> result;
-             for (const ValueId id : append_gradients(g, loss, wrt)) {
-               result.push_back(id == kNoValue ? OptionalId{} : OptionalId{id});
-             }
-             return result;
-           },
-           "loss"_a, "wrt"_a)
-      .def("sgd",
-           [](Graph& g, ValueId parameter, ValueId gradient, float momentum, bool nesterov,
-              float weight_decay, const std::string& name) {
-             g.add(OpKind::sgd, SgdAttrs{momentum, weight_decay, nesterov}, {parameter, gradient},
-                   name);
-           },
-           "parameter"_a, "gradient"_a, py::kw_only(), "momentum"_a = 0.0f, "nesterov"_a = false,
-           "weight_decay"_a = 0.0f, "name"_a = "")
-      .def("adam",
-           [](Graph& g, ValueId parameter, ValueId gradient, float beta_1, float beta_2,
-              float epsilon, float weight_decay, const std::string& name) {
-             g.add(OpKind::adam, AdamAttrs{beta_1, beta_2, epsilon, weight_decay},
-                   {parameter, gradient}, name);
-           },
-           "parameter"_a, "gradient"_a, py::kw_only(), "beta_1"_a = 0.9f, "beta_2"_a = 0.999f,
-           "epsilon"_a = 1e-7f, "weight_decay"_a = 0.0f, "name"_a = "")
-      .def("moving_average",
-           [](Graph& g, ValueId parameter, ValueId sample, float momentum, const std::string& name) {
-             g.add(OpKind::moving_average, MovingAverageAttrs{momentum}, {parameter, sample}, name);
-           },
-           "parameter"_a, "sample"_a, py::kw_only(), "momentum"_a, "name"_a = "");
+      .def(
+          "loss",
+          [](Graph& g, const std::string& kind, ValueId y_true, ValueId y_pred, bool from_logits,
+             const std::string& name) {
+            return g.add(OpKind::loss, LossAttrs{loss_kind(kind.c_str()), from_logits},
+                         {y_true, y_pred}, name);
+          },
+          "kind"_a, "y_true"_a, "y_pred"_a, py::kw_only(), "from_logits"_a = false, "name"_a = "")
+      .def(
+          "metric",
+          [](Graph& g, const std::string& kind, ValueId y_true, ValueId y_pred, float threshold,
+             const std::string& name) {
+            return g.add(OpKind::metric, MetricAttrs{metric_kind(kind.c_str()), threshold},
+                         {y_true, y_pred}, name);
+          },
+          "kind"_a, "y_true"_a, "y_pred"_a, py::kw_only(), "threshold"_a = 0.5f, "name"_a = "")
+      .def(
+          "gradients",
+          [](Graph& g, ValueId loss, const std::vector<ValueId>& wrt) {
+            std::vector<OptionalId> result;
+            for (const ValueId id : append_gradients(g, loss, wrt)) {
+              result.push_back(id == kNoValue ? OptionalId{} : OptionalId{id});
+            }
+            return result;
+          },
+          "loss"_a, "wrt"_a)
+      .def(
+          "sgd",
+          [](Graph& g, ValueId parameter, ValueId gradient, float momentum, bool nesterov,
+             float weight_decay, const std::string& name) {
+            g.add(OpKind::sgd, SgdAttrs{momentum, weight_decay, nesterov}, {parameter, gradient},
+                  name);
+          },
+          "parameter"_a, "gradient"_a, py::kw_only(), "momentum"_a = 0.0f, "nesterov"_a = false,
+          "weight_decay"_a = 0.0f, "name"_a = "")
+      .def(
+          "adam",
+          [](Graph& g, ValueId parameter, ValueId gradient, float beta_1, float beta_2,
+             float epsilon, float weight_decay, const std::string& name) {
+            g.add(OpKind::adam, AdamAttrs{beta_1, beta_2, epsilon, weight_decay},
+                  {parameter, gradient}, name);
+          },
+          "parameter"_a, "gradient"_a, py::kw_only(), "beta_1"_a = 0.9f, "beta_2"_a = 0.999f,
+          "epsilon"_a = 1e-7f, "weight_decay"_a = 0.0f, "name"_a = "")
+      .def(
+          "moving_average",
+          [](Graph& g, ValueId parameter, ValueId sample, float momentum, const std::string& name) {
+            g.add(OpKind::moving_average, MovingAverageAttrs{momentum}, {parameter, sample}, name);
+          },
+          "parameter"_a, "sample"_a, py::kw_only(), "momentum"_a, "name"_a = "");
 }
 
 py::list describe(const Graph& graph) {
@@ -271,17 +297,20 @@ py::list describe(const Graph& graph) {
 void register_graph(py::module_& m) {
   py::class_<Graph> graph(m, "Graph");
   graph.def(py::init<>())
-      .def("input",
-           [](Graph& g, const std::string& name, const std::vector<std::optional<dim_t>>& shape,
-              const std::string& dtype) { return g.input(name, to_shape(shape), to_dtype(dtype)); },
-           "name"_a, "shape"_a, "dtype"_a = "float32")
-      .def("parameter",
-           [](Graph& g, const std::string& name, const std::vector<dim_t>& shape, bool trainable) {
-             return g.parameter(name, Shape(shape), trainable);
-           },
-           "name"_a, "shape"_a, "trainable"_a = true)
+      .def(
+          "input",
+          [](Graph& g, const std::string& name, const std::vector<std::optional<dim_t>>& shape,
+             const std::string& dtype) { return g.input(name, to_shape(shape), to_dtype(dtype)); },
+          "name"_a, "shape"_a, "dtype"_a = "float32")
+      .def(
+          "parameter",
+          [](Graph& g, const std::string& name, const std::vector<dim_t>& shape, bool trainable) {
+            return g.parameter(name, Shape(shape), trainable);
+          },
+          "name"_a, "shape"_a, "trainable"_a = true)
       .def("mark_output", &Graph::mark_output, "value"_a)
-      .def("shape", [](const Graph& g, ValueId v) { return to_tuple(g.shape(v)); }, "value"_a)
+      .def(
+          "shape", [](const Graph& g, ValueId v) { return to_tuple(g.shape(v)); }, "value"_a)
       .def("nodes", &describe);
   bind_products(graph);
   bind_layers(graph);

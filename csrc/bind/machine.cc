@@ -52,20 +52,22 @@ void register_machine(py::module_& m) {
   m.def("set_num_threads", &set_num_threads, "threads"_a);
   m.def("random_uniform", &random_uniform, "seed"_a, "stream"_a, "step"_a, "count"_a);
   m.def("kernels", &kernel_names, "isa"_a);
-  m.def("probe_fma",
-        [](const std::string& isa, int threads, double seconds) {
-          const Isa which = isa_from_name(isa);
-          PYCNN_CHECK_VALUE(is_supported(which), "probe_fma: this CPU has no ", isa);
-          const py::gil_scoped_release release;
-          return probe_fma(which, threads, seconds);
-        },
-        "isa"_a, "threads"_a, "seconds"_a = 0.05);
-  m.def("probe_copy",
-        [](int threads, dim_t megabytes) {
-          const py::gil_scoped_release release;
-          return probe_copy(threads, megabytes * 1000000);
-        },
-        "threads"_a, "megabytes"_a = 256);
+  m.def(
+      "probe_fma",
+      [](const std::string& isa, int threads, double seconds) {
+        const Isa which = isa_from_name(isa);
+        PYCNN_CHECK_VALUE(is_supported(which), "probe_fma: this CPU has no ", isa);
+        const py::gil_scoped_release release;
+        return probe_fma(which, threads, seconds);
+      },
+      "isa"_a, "threads"_a, "seconds"_a = 0.05);
+  m.def(
+      "probe_copy",
+      [](int threads, dim_t megabytes) {
+        const py::gil_scoped_release release;
+        return probe_copy(threads, megabytes * 1000000);
+      },
+      "threads"_a, "megabytes"_a = 256);
 }
 
 }  // namespace pycnn

@@ -78,7 +78,8 @@ void run(Plan& plan, const std::vector<py::array>& inputs, const std::vector<py:
   dim_t last = start + plan.batch();
   if (rows) {
     PYCNN_CHECK_SHAPE(rows->ndim() == 1 && rows->shape(0) == plan.batch(),
-                      "plan.run: rows must have shape (", plan.batch(), ",), got ", shape_text(*rows));
+                      "plan.run: rows must have shape (", plan.batch(), ",), got ",
+                      shape_text(*rows));
     const std::int64_t *first = rows->data(), *end = first + plan.batch();
     const auto [least, most] = std::minmax_element(first, end);
     PYCNN_CHECK_VALUE(*least >= 0, "plan.run: rows must be >= 0, got ", *least);
@@ -138,13 +139,14 @@ int run_lent(void* plan, const float* x, float* y) {
 py::capsule lend(const py::object& self) {
   auto& plan = self.cast<Plan&>();
   const std::vector<const Value*> inputs = input_values(plan.graph());
-  PYCNN_CHECK_VALUE(inputs.size() == 1 && inputs[0]->dtype == DType::f32 &&
-                        plan.graph().outputs().size() == 1,
-                    "plan.capsule: needs one float32 input and one output");
+  PYCNN_CHECK_VALUE(
+      inputs.size() == 1 && inputs[0]->dtype == DType::f32 && plan.graph().outputs().size() == 1,
+      "plan.capsule: needs one float32 input and one output");
   const auto floats = [&](const Shape& shape) {
     return static_cast<std::size_t>(shape.with_batch(plan.batch()).count());
   };
-  auto* lent = new Lent{{&plan, floats(inputs[0]->shape), floats(plan.output_shape(0)), run_lent}, self};
+  auto* lent =
+      new Lent{{&plan, floats(inputs[0]->shape), floats(plan.output_shape(0)), run_lent}, self};
   return py::capsule(lent, PYCNN_PREDICT_CAPSULE, [](PyObject* capsule) {
     delete static_cast<Lent*>(PyCapsule_GetPointer(capsule, PYCNN_PREDICT_CAPSULE));
   });
@@ -170,62 +172,69 @@ void register_parameters(py::module_& m) {
              for (const ParameterSpec& spec : p.specs()) names.push_back(spec.name);
              return names;
            })
-      .def("get",
-           [](Parameters& p, const std::string& name, const std::string& slot) {
-             const int i = p.index_of(name);
-             return to_array(p.specs()[static_cast<std::size_t>(i)].shape, p.get(i, slot));
-           },
-           "name"_a, "slot"_a = "")
-      .def("set",
-           [](Parameters& p, const std::string& name, const FloatArray& array,
-              const std::string& slot) {
-             const int i = p.index_of(name);
-             const Shape& shape = p.specs()[static_cast<std::size_t>(i)].shape;
-             const std::vector<dim_t> got(array.shape(), array.shape() + array.ndim());
-             PYCNN_CHECK_SHAPE(array.ndim() <= kMaxRank && Shape(got) == shape, "parameter ", name,
-                               ": expected ", shape.text(), ", got ", shape_text(array));
-             p.set(i, slot, array.data());
-           },
-           "name"_a, py::arg("array").noconvert(), "slot"_a = "");
+      .def(
+          "get",
+          [](Parameters& p, const std::string& name, const std::string& slot) {
+            const int i = p.index_of(name);
+            return to_array(p.specs()[static_cast<std::size_t>(i)].shape, p.get(i, slot));
+          },
+          "name"_a, "slot"_a = "")
+      .def(
+          "set",
+          [](Parameters& p, const std::string& name, const FloatArray& array,
+             const std::string& slot) {
+            const int i = p.index_of(name);
+            const Shape& shape = p.specs()[static_cast<std::size_t>(i)].shape;
+            const std::vector<dim_t> got(array.shape(), array.shape() + array.ndim());
+            PYCNN_CHECK_SHAPE(array.ndim() <= kMaxRank && Shape(got) == shape, "parameter ", name,
+                              ": expected ", shape.text(), ", got ", shape_text(array));
+            p.set(i, slot, array.data());
+          },
+          "name"_a, py::arg("array").noconvert(), "slot"_a = "");
 }
 
 void register_plan(py::module_& m) {
   py::class_<Plan>(m, "Plan")
       .def(py::init([](const Graph& graph, std::shared_ptr<Parameters> parameters, dim_t batch,
                        const std::string& memory) {
-             return std::make_unique<Plan>(graph, std::move(parameters), batch, memory_mode(memory));
+             return std::make_unique<Plan>(graph, std::move(parameters), batch,
+                                           memory_mode(memory));
            }),
            "graph"_a, "parameters"_a, "batch"_a, "memory"_a = "planned")
       .def_property_readonly("batch", &Plan::batch)
       .def_property_readonly("arena_bytes", &Plan::arena_bytes)
       .def_property_readonly("arena_lower_bound", &Plan::arena_lower_bound)
-      .def("run",
-           [](Plan& plan, const std::vector<py::array>& inputs,
-              const std::vector<py::object>& outputs, const std::optional<RowArray>& rows,
-              dim_t start, float learning_rate, std::uint64_t seed, std::uint32_t step) {
-             RunRequest request;
-             run(plan, inputs, outputs, rows, start, learning_rate, seed, step, request);
-             return scalars(plan);
-           },
-           "inputs"_a, "outputs"_a = py::tuple(), py::kw_only(), "rows"_a = py::none(),
-           "start"_a = 0, "learning_rate"_a = 0.0f, "seed"_a = 0, "step"_a = 0)
-      .def("output",
-           [](const Plan& plan, int index) {
-             return to_array(plan.output_shape(index), plan.output(index));
-           },
-           "index"_a)
-      .def("profile",
-           [](Plan& plan, int repeats) {
-             std::vector<StepTime> times;
-             {
-               const py::gil_scoped_release release;
-               times = plan.profile(repeats);
-             }
-             std::vector<std::tuple<std::string, std::string, double>> rows;
-             for (StepTime& t : times) rows.emplace_back(std::move(t.op), std::move(t.name), t.seconds);
-             return rows;
-           },
-           "repeats"_a = 10)
+      .def(
+          "run",
+          [](Plan& plan, const std::vector<py::array>& inputs,
+             const std::vector<py::object>& outputs, const std::optional<RowArray>& rows,
+             dim_t start, float learning_rate, std::uint64_t seed, std::uint32_t step) {
+            RunRequest request;
+            run(plan, inputs, outputs, rows, start, learning_rate, seed, step, request);
+            return scalars(plan);
+          },
+          "inputs"_a, "outputs"_a = py::tuple(), py::kw_only(), "rows"_a = py::none(),
+          "start"_a = 0, "learning_rate"_a = 0.0f, "seed"_a = 0, "step"_a = 0)
+      .def(
+          "output",
+          [](const Plan& plan, int index) {
+            return to_array(plan.output_shape(index), plan.output(index));
+          },
+          "index"_a)
+      .def(
+          "profile",
+          [](Plan& plan, int repeats) {
+            std::vector<StepTime> times;
+            {
+              const py::gil_scoped_release release;
+              times = plan.profile(repeats);
+            }
+            std::vector<std::tuple<std::string, std::string, double>> rows;
+            for (StepTime& t : times)
+              rows.emplace_back(std::move(t.op), std::move(t.name), t.seconds);
+            return rows;
+          },
+          "repeats"_a = 10)
       .def("capsule", &lend)
       .def("steps", [](const Plan& plan) {
         std::vector<std::string> ops;

@@ -113,8 +113,8 @@ Conv2dBackwardData make_conv2d_backward_data(const Conv2dShape& s, Isa isa) {
       phase.pass.K = s.C;
       phase.pass.G = s.G;
       prepare(phase.pass, isa);
-      op.weights_floats += phase.pass.kblocks() * h.axis.taps * w.axis.taps * (s.K / s.G) *
-                           phase.pass.tile->nr;
+      op.weights_floats +=
+          phase.pass.kblocks() * h.axis.taps * w.axis.taps * (s.K / s.G) * phase.pass.tile->nr;
       op.phases.push_back(phase);
     }
   }

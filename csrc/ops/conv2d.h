@@ -25,8 +25,9 @@ void conv2d_forward(const Conv2dForward& op, const float* x, const float* w,
 // correlation of dy with a flipped sub-kernel. No zero-insertion, no scatter.
 struct StridePhase {
   ConvPass pass;
-  dim_t first_r, step_r, first_s, step_s;  // tap (t_h, t_w) of the pass is w[first_r - t_h*step_r][..]
-  dim_t weights_at;                        // of its packed sub-kernel
+  dim_t first_r, step_r, first_s,
+      step_s;        // tap (t_h, t_w) of the pass is w[first_r - t_h*step_r][..]
+  dim_t weights_at;  // of its packed sub-kernel
 };
 
 struct Conv2dBackwardData {
@@ -41,8 +42,8 @@ void conv2d_backward_data(const Conv2dBackwardData& op, const float* dy, const f
                           float* packed, const Epilogue& epilogue, float* dx,
                           Worker& worker) noexcept;
 
-// An outer product over pixels. Output rows are cut into chunks by shape alone; a task sums one chunk
-// for some input and output channels, and the chunks' results are added in a fixed tree.
+// An outer product over pixels. Output rows are cut into chunks by shape alone; a task sums one
+// chunk for some input and output channels, and the chunks' results are added in a fixed tree.
 struct Conv2dBackwardWeights {
   Conv2dShape shape;
   PackedWeights weights;
@@ -51,12 +52,14 @@ struct Conv2dBackwardWeights {
   dim_t flat_pixels = 0;  // > 0: a 1x1 layer as rows of Q pixels, of which the last may be short
   dim_t panel = 1;        // input channels side by side in a packed x panel
   dim_t chunks = 1, cgroup = 1, kgroup = 1;  // panels and k blocks per task
-  dim_t block_rows = 1;   // output rows packed at a time
+  dim_t block_rows = 1;                      // output rows packed at a time
 
   dim_t rows() const { return shape.N * shape.P(); }
   dim_t panels() const { return ceil_div(shape.C / shape.G, panel); }
   bool merged() const { return panels() == 1 && shape.dilation.w == 1; }
-  dim_t columns() const { return (shape.Q() - 1) * shape.stride.w + kernel_extent(shape.S, shape.dilation.w); }
+  dim_t columns() const {
+    return (shape.Q() - 1) * shape.stride.w + kernel_extent(shape.S, shape.dilation.w);
+  }
   dim_t input_rows() const;  // that block_rows output rows can need
   dim_t tasks() const {
     return chunks * shape.G * ceil_div(panels(), cgroup) * ceil_div(weights.blocks(), kgroup);

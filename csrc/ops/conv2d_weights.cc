@@ -10,10 +10,10 @@ namespace pycnn {
 namespace {
 
 constexpr dim_t kEnoughTasks = 16;
-constexpr dim_t kFlatRow = 64;              // pixels in a row of a 1x1 layer seen as rows
-constexpr dim_t kBlockPixels = 256;         // products summed between loads and stores of a tile
+constexpr dim_t kFlatRow = 64;               // pixels in a row of a 1x1 layer seen as rows
+constexpr dim_t kBlockPixels = 256;          // products summed between loads and stores of a tile
 constexpr dim_t kScratchFloats = 72 * 1024;  // packed operands stay in L2
-constexpr dim_t kChunkPixels = 512;         // a chunk smaller than this is not worth its partial sums
+constexpr dim_t kChunkPixels = 512;  // a chunk smaller than this is not worth its partial sums
 constexpr dim_t kReducePiece = 1024;
 
 using Op = Conv2dBackwardWeights;
@@ -27,9 +27,12 @@ Task task_of(const Op& op, dim_t task) {
   const dim_t kgroups = ceil_div(op.weights.blocks(), op.kgroup);
   const dim_t kg = task % kgroups, cg = task / kgroups % cgroups;
   const dim_t g = task / (kgroups * cgroups) % op.shape.G;
-  return {task / (kgroups * cgroups * op.shape.G), g,
-          cg * op.cgroup, std::min(op.panels(), (cg + 1) * op.cgroup),
-          kg * op.kgroup, std::min(op.weights.blocks(), (kg + 1) * op.kgroup)};
+  return {task / (kgroups * cgroups * op.shape.G),
+          g,
+          cg * op.cgroup,
+          std::min(op.panels(), (cg + 1) * op.cgroup),
+          kg * op.kgroup,
+          std::min(op.weights.blocks(), (kg + 1) * op.kgroup)};
 }
 
 // Output rows [p0, p1) of image n, and the input rows [h0, h1) they read.
@@ -136,7 +139,8 @@ void multiply_tap_row(const Op& op, const Task& t, const PackedBlock& block, dim
   args.count = count;
   args.k = block.pixels;
   args.beta = beta;
-  float* out = dw + (t.g * op.weights.blocks() + kb) * op.weights.block_floats() + r * s.S * Cg * nr;
+  float* out =
+      dw + (t.g * op.weights.blocks() + kb) * op.weights.block_floats() + r * s.S * Cg * nr;
   const auto multiply = [&](const float* a, dim_t m, dim_t row) {
     args.a = a;
     args.c = out + row * nr;

@@ -6,8 +6,9 @@
 namespace pycnn {
 namespace {
 
-constexpr dim_t kTaskPixels = 96;          // enough work to hide a task's set-up
-constexpr dim_t kTaskPixelsBigWeights = 320;  // weights beyond L2 are read once per task: fewer tasks
+constexpr dim_t kTaskPixels = 96;  // enough work to hide a task's set-up
+constexpr dim_t kTaskPixelsBigWeights =
+    320;  // weights beyond L2 are read once per task: fewer tasks
 constexpr dim_t kBigWeightsFloats = 64 * 1024;
 constexpr dim_t kStageFloats = 48 * 1024;  // 192 KB: staged input and a block of weights fit in L2
 constexpr dim_t kEnoughTasks = 16;
@@ -24,9 +25,9 @@ Block block_of(const ConvPass& op, dim_t task) {
   const dim_t kg = task % kgroups, q = task / kgroups % qblocks;
   const dim_t p = task / (kgroups * qblocks) % pblocks, n = task / (kgroups * qblocks * pblocks);
   const auto end = [](dim_t i, dim_t size, dim_t total) { return std::min((i + 1) * size, total); };
-  return {n * op.block.images,  end(n, op.block.images, op.N),
-          p * op.block.rows,    end(p, op.block.rows, op.h.out),
-          q * op.block.columns, end(q, op.block.columns, op.w.out),
+  return {n * op.block.images,   end(n, op.block.images, op.N),
+          p * op.block.rows,     end(p, op.block.rows, op.h.out),
+          q * op.block.columns,  end(q, op.block.columns, op.w.out),
           kg * op.block.kblocks, end(kg, op.block.kblocks, op.kblocks())};
 }
 
@@ -126,7 +127,8 @@ void choose_blocking(ConvPass& op) {
   block.images = block.rows == op.h.out ? std::clamp<dim_t>(pixels / per_image, 1, op.N) : 1;
   block.kblocks = op.kblocks();
   const auto too_large = [&] { return op.staged() && staged_floats(op) > kStageFloats; };
-  while (block.images > 1 && (too_large() || op.tasks() < kEnoughTasks)) block.images = ceil_div(block.images, 2);
+  while (block.images > 1 && (too_large() || op.tasks() < kEnoughTasks))
+    block.images = ceil_div(block.images, 2);
   while (block.rows > 1 && too_large()) block.rows = ceil_div(block.rows, 2);
   while (block.kblocks > 1 && op.tasks() < kEnoughTasks) block.kblocks = ceil_div(block.kblocks, 2);
 }
@@ -144,8 +146,7 @@ dim_t Axis::end_tap(dim_t o) const {
 }
 
 bool Axis::inside() const {
-  return out == 0 || taps == 0 ||
-         (origin >= 0 && at(out - 1) + (taps - 1) * tap_step < in);
+  return out == 0 || taps == 0 || (origin >= 0 && at(out - 1) + (taps - 1) * tap_step < in);
 }
 
 dim_t ConvPass::staged_rows() const {
@@ -153,8 +154,8 @@ dim_t ConvPass::staged_rows() const {
 }
 
 dim_t ConvPass::tasks() const {
-  return ceil_div(N, block.images) * ceil_div(h.out, block.rows) *
-         ceil_div(w.out, block.columns) * ceil_div(kblocks(), block.kblocks);
+  return ceil_div(N, block.images) * ceil_div(h.out, block.rows) * ceil_div(w.out, block.columns) *
+         ceil_div(kblocks(), block.kblocks);
 }
 
 dim_t ConvPass::scratch_floats() const { return staged() ? staged_floats(*this) : 0; }

@@ -40,7 +40,9 @@ struct ConvPass {
   bool staged() const { return !w.inside(); }  // columns outside the image are read as zeros
   bool merged() const { return w.tap_step == 1 && G == 1; }  // taps of a row are one long k
   dim_t segments() const { return merged() ? 1 : w.taps; }   // A matrices per tap row
-  dim_t staged_columns() const { return (block.columns - 1) * w.step + (w.taps - 1) * w.tap_step + 1; }
+  dim_t staged_columns() const {
+    return (block.columns - 1) * w.step + (w.taps - 1) * w.tap_step + 1;
+  }
   dim_t staged_rows() const;
   dim_t row_pitch() const { return (staged() ? staged_columns() : w.in) * C; }
   dim_t kblocks() const { return G * ceil_div(K / G, tile->nr); }

@@ -39,11 +39,13 @@ double probe_fma(Isa isa, int threads, double seconds) {
   const ProbeKernels& kernels = probe_kernels(isa);
   float sums[kMaxThreads] = {};
   const auto time = [&](dim_t iterations) {
-    return least_seconds(threads, [&](int id, int) { sums[id] = kernels.multiply_add(iterations); });
+    return least_seconds(threads,
+                         [&](int id, int) { sums[id] = kernels.multiply_add(iterations); });
   };
   constexpr dim_t kTrial = 100000;
   const auto iterations = std::max(kTrial, static_cast<dim_t>(kTrial * seconds / time(kTrial)));
-  const double flops = 2.0 * kernels.lanes * kProbeChains * static_cast<double>(iterations) * threads;
+  const double flops =
+      2.0 * kernels.lanes * kProbeChains * static_cast<double>(iterations) * threads;
   return flops / time(iterations) * 1e-9;
 }
 
@@ -52,7 +54,8 @@ double probe_copy(int threads, dim_t bytes) {
   const Buffer from(half), to(half);
   const double seconds = least_seconds(threads, [&](int id, int size) {
     const std::size_t begin = half * static_cast<std::size_t>(id) / static_cast<std::size_t>(size);
-    const std::size_t end = half * static_cast<std::size_t>(id + 1) / static_cast<std::size_t>(size);
+    const std::size_t end =
+        half * static_cast<std::size_t>(id + 1) / static_cast<std::size_t>(size);
     std::memcpy(to.data() + begin, from.data() + begin, end - begin);
   });
   return 2.0 * static_cast<double>(half) / seconds * 1e-9;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// How convolution and dense weights lie in memory between steps: the B operand of the brgemm kernel.
+// How convolution and dense weights lie in memory between steps: the B operand of the brgemm
+// kernel.
 //   packed[g][kb][r][s][c][nr], output channel k = kb * nr + j of group g, zeros where k >= K / G.
 // Gradients and optimizer state lie the same way: updates are elementwise and never repack.
 #pragma once

@@ -29,7 +29,9 @@ bool fits_epilogue(const Node& activation) {
 class Fuser {
  public:
   explicit Fuser(const Graph& graph)
-      : nodes_(graph.nodes()), uses_(graph.values().size()), producer_(graph.values().size(), -1),
+      : nodes_(graph.nodes()),
+        uses_(graph.values().size()),
+        producer_(graph.values().size(), -1),
         dead_(graph.nodes().size()) {
     for (std::size_t i = 0; i < nodes_.size(); ++i) {
       for (const ValueId v : nodes_[i].inputs) {

@@ -43,7 +43,8 @@ Lowering::Lowering(const Graph& graph, const std::vector<Node>& nodes, Parameter
   program_.value_buffer.assign(values, kNoBuffer);
   program_.layout.resize(values);
   last_use_.assign(values, -1);
-  for (const Value& value : graph.values()) program_.shapes.push_back(value.shape.with_batch(batch));
+  for (const Value& value : graph.values())
+    program_.shapes.push_back(value.shape.with_batch(batch));
 }
 
 std::size_t Lowering::bytes_of(ValueId v) const {
@@ -202,8 +203,10 @@ Program Lowering::lower() {
       lower_checks(i);
       checked = true;
     }
-    if (node.op == OpKind::input) lower_input(node, inputs++);
-    else lower_node(node);
+    if (node.op == OpKind::input)
+      lower_input(node, inputs++);
+    else
+      lower_node(node);
     for (int s = first_step; s < static_cast<int>(program_.steps.size()); ++s) {
       for (const ValueId v : node.outputs) touch(program_.value_buffer[index(v)], s);
       for (std::size_t j = 0; j < node.inputs.size(); ++j) {

@@ -23,7 +23,7 @@ constexpr BufferId kNoBuffer = -1;
 struct RunContext {
   std::vector<std::byte*> memory;  // by BufferId
   std::vector<const std::byte*> inputs;
-  std::vector<std::byte*> outputs;  // by output position; null: not wanted
+  std::vector<std::byte*> outputs;     // by output position; null: not wanted
   const std::int64_t* rows = nullptr;  // which samples make the batch; null: start, start + 1, ...
   dim_t start = 0;
   float learning_rate = 0;
@@ -31,14 +31,16 @@ struct RunContext {
   bool failed = false;  // set by a check step: the steps after it are skipped
 
   float* floats(BufferId id) const {
-    return id == kNoBuffer ? nullptr : reinterpret_cast<float*>(memory[static_cast<std::size_t>(id)]);
+    return id == kNoBuffer ? nullptr
+                           : reinterpret_cast<float*>(memory[static_cast<std::size_t>(id)]);
   }
   std::byte* bytes(BufferId id) const {
     return id == kNoBuffer ? nullptr : memory[static_cast<std::size_t>(id)];
   }
 };
 
-using StepFn = std::function<void(RunContext&, Worker&)>;  // built once; calling it allocates nothing
+using StepFn =
+    std::function<void(RunContext&, Worker&)>;  // built once; calling it allocates nothing
 
 struct Step {
   std::string op, name;  // for profiles and messages
@@ -49,14 +51,14 @@ struct Step {
 
 struct BufferRequest {
   std::size_t bytes = 0;
-  int first = -1, last = -1;       // steps, inclusive
-  float* fixed = nullptr;          // memory of a parameter: not placed in the arena
+  int first = -1, last = -1;  // steps, inclusive
+  float* fixed = nullptr;     // memory of a parameter: not placed in the arena
 };
 
 struct Program {
   std::vector<Step> steps;
   std::vector<BufferRequest> buffers;
-  std::vector<BufferId> value_buffer;               // by ValueId
+  std::vector<BufferId> value_buffer;                // by ValueId
   std::vector<std::optional<PackedWeights>> layout;  // by ValueId: gradients of packed kernels
   std::vector<Shape> shapes;                         // by ValueId, with the batch filled in
   std::size_t scratch_bytes = 0;                     // per thread

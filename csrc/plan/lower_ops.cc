@@ -188,8 +188,9 @@ void Lowering::lower_pool(const Node& node) {
     }
     default: {
       using PoolFn = void (*)(const Pool2d&, const float*, float*, Worker&) noexcept;
-      const PoolFn pool = global ? (reads_x ? global_avg_pool2d_forward : global_avg_pool2d_backward)
-                                 : (reads_x ? avg_pool2d_forward : avg_pool2d_backward);
+      const PoolFn pool = global
+                              ? (reads_x ? global_avg_pool2d_forward : global_avg_pool2d_backward)
+                              : (reads_x ? avg_pool2d_forward : avg_pool2d_backward);
       const char* name = global ? (reads_x ? "global_avg_pool2d" : "global_avg_pool2d_backward")
                                 : (reads_x ? "avg_pool2d" : "avg_pool2d_backward");
       return add_step(name, node.name, [=](RunContext& run, Worker& worker) {

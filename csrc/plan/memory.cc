@@ -9,9 +9,13 @@ namespace {
 
 constexpr std::size_t kAlignment = 64;
 
-std::size_t aligned(std::size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
+std::size_t aligned(std::size_t bytes) {
+  return (bytes + kAlignment - 1) / kAlignment * kAlignment;
+}
 
-bool overlap(const Lifetime& a, const Lifetime& b) { return a.first <= b.last && b.first <= a.last; }
+bool overlap(const Lifetime& a, const Lifetime& b) {
+  return a.first <= b.last && b.first <= a.last;
+}
 
 }  // namespace
 
@@ -34,10 +38,9 @@ ArenaLayout place(const std::vector<Lifetime>& buffers) {
     }
     layout.offsets[i] = offset;
     layout.bytes = std::max(layout.bytes, offset + bytes);
-    const auto at = std::upper_bound(placed.begin(), placed.end(), offset,
-                                     [&](std::size_t value, std::size_t j) {
-                                       return value < layout.offsets[j];
-                                     });
+    const auto at = std::upper_bound(
+        placed.begin(), placed.end(), offset,
+        [&](std::size_t value, std::size_t j) { return value < layout.offsets[j]; });
     placed.insert(at, i);
   }
   int steps = 0;

@@ -8,7 +8,8 @@ namespace pycnn {
 namespace {
 
 // The packed layout that `node` wants its input `w` in, if any.
-std::optional<PackedWeights> wanted_layout(const Graph& graph, const Node& node, ValueId w, Isa isa) {
+std::optional<PackedWeights> wanted_layout(const Graph& graph, const Node& node, ValueId w,
+                                           Isa isa) {
   const Shape& s = graph.shape(w);
   switch (node.op) {
     case OpKind::conv2d:
@@ -64,7 +65,8 @@ Parameters::Parameters(const Graph& graph, Isa isa, MemoryMode mode) : isa_(isa)
     if (node.op == OpKind::parameter) specs_.push_back(parameter_spec(graph, node, isa));
   }
   for (int i = 0; i < static_cast<int>(specs_.size()); ++i) {
-    std::vector<float> zeros(static_cast<std::size_t>(specs_[static_cast<std::size_t>(i)].shape.count()));
+    std::vector<float> zeros(
+        static_cast<std::size_t>(specs_[static_cast<std::size_t>(i)].shape.count()));
     set(i, "", zeros.data());
   }
 }

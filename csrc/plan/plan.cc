@@ -31,7 +31,10 @@ bool finite(const float* x, std::size_t count) {
 }  // namespace
 
 Plan::Plan(const Graph& graph, std::shared_ptr<Parameters> parameters, dim_t batch, MemoryMode mode)
-    : graph_(graph), nodes_(fuse(graph)), parameters_(std::move(parameters)), batch_(batch),
+    : graph_(graph),
+      nodes_(fuse(graph)),
+      parameters_(std::move(parameters)),
+      batch_(batch),
       mode_(mode) {
   PYCNN_CHECK_VALUE(batch >= 1, "plan: batch must be >= 1, got ", batch);
   std::stable_partition(nodes_.begin(), nodes_.end(), [](const Node& n) { return !is_update(n); });
@@ -42,7 +45,8 @@ Plan::Plan(const Graph& graph, std::shared_ptr<Parameters> parameters, dim_t bat
       steps.begin());
   context_.inputs.resize(kMaxArrays);
   context_.outputs.resize(kMaxArrays);
-  PYCNN_CHECK_VALUE(graph_.outputs().size() <= kMaxArrays, "plan: at most ", kMaxArrays, " outputs");
+  PYCNN_CHECK_VALUE(graph_.outputs().size() <= kMaxArrays, "plan: at most ", kMaxArrays,
+                    " outputs");
   allocate();
 }
 
@@ -154,18 +158,21 @@ void Plan::report_nonfinite() const {
     const BufferId buffer = program_.value_buffer[v];
     if (buffer == kNoBuffer || graph_.values()[v].dtype != DType::f32) continue;
     const BufferRequest& request = program_.buffers[static_cast<std::size_t>(buffer)];
-    const bool alive = request.fixed != nullptr || (request.first >= 0 && request.last >= failed_step_);
+    const bool alive =
+        request.fixed != nullptr || (request.first >= 0 && request.last >= failed_step_);
     const std::size_t floats = request.fixed != nullptr
                                    ? static_cast<std::size_t>(program_.shapes[v].count())
                                    : request.bytes / sizeof(float);
     if (!alive || finite(context_.floats(buffer), floats)) continue;
-    culprit = concat(node.op == OpKind::input ? "input " : node.op == OpKind::parameter ? "weights " : "",
+    culprit = concat(node.op == OpKind::input       ? "input "
+                     : node.op == OpKind::parameter ? "weights "
+                                                    : "",
                      node.name.empty() ? graph_.values()[v].name : node.name);
     break;
   }
-  throw Error(ErrorKind::numeric,
-              concat("step ", context_.random.step, ": the loss or a gradient is not finite; first seen in ",
-                     culprit, "; the weights are unchanged"));
+  throw Error(ErrorKind::numeric, concat("step ", context_.random.step,
+                                         ": the loss or a gradient is not finite; first seen in ",
+                                         culprit, "; the weights are unchanged"));
 }
 
 ValueId Plan::output_value(int index) const {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A graph made ready to run at one batch size: a flat list of steps over planned memory. A run is one
-// parallel region; it allocates nothing and takes no lock but the plan's own.
+// A graph made ready to run at one batch size: a flat list of steps over planned memory. A run is
+// one parallel region; it allocates nothing and takes no lock but the plan's own.
 #pragma once
 
 #include <array>
@@ -19,7 +19,7 @@ constexpr std::size_t kMaxArrays = 16;
 
 struct RunRequest {
   std::array<const void*, kMaxArrays> inputs{};  // whole arrays; rows or start choose the samples
-  std::array<void*, kMaxArrays> outputs{};  // whole arrays, written from row `start`, or null
+  std::array<void*, kMaxArrays> outputs{};       // whole arrays, written from row `start`, or null
   const std::int64_t* rows = nullptr;
   dim_t start = 0;
   float learning_rate = 0;

@@ -21,8 +21,8 @@ Storage::Storage(std::size_t bytes, MemoryMode mode) {
     memory_ = Buffer(bytes);
     return;
   }
-  memory_.emplace<GuardedBuffer>(
-      bytes, mode == MemoryMode::guard_end ? GuardSide::end : GuardSide::begin);
+  memory_.emplace<GuardedBuffer>(bytes,
+                                 mode == MemoryMode::guard_end ? GuardSide::end : GuardSide::begin);
   std::memset(data(), 0xFF, bytes);
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "kernels/brgemm/families.h"
 #include "simd/avx2.h"
 
+#include "kernels/brgemm/families.h"
 #include "kernels/brgemm/generic.h"
 
 namespace pycnn {

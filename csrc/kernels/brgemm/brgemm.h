@@ -6,8 +6,9 @@
 // Row-major; lda, ldc in elements. B comes packed: rows of nr floats, zero beyond the matrix's n.
 //   rows:    A_i[i][j] = (a + a_offset[i])[i * lda + j]; the B_i follow each other in one stream
 //   columns: A_i[i][j] = (a + a_offset[i])[j * lda + i]; B_i = b + b_offset[i]   (outer products)
-// Every element of C is one chain of fused multiply-adds in the order of (i, k): no tile size, thread
-// count or batch size changes a bit. Nothing outside the m x n tile of C and the k x m of A is touched.
+// Every element of C is one chain of fused multiply-adds in the order of (i, k): no tile size,
+// thread count or batch size changes a bit. Nothing outside the m x n tile of C and the k x m of A
+// is touched.
 #pragma once
 
 #include "base/arch.h"
@@ -42,16 +43,16 @@ struct BrgemmArgs {
 
 using BrgemmFn = void (*)(const BrgemmArgs& args) noexcept;
 
-// Copies `rows` runs of `width` floats, src_stride apart, to runs dst_stride >= width apart and puts
-// zeros in the gaps. May write up to kPanelSlack floats beyond the last run.
+// Copies `rows` runs of `width` floats, src_stride apart, to runs dst_stride >= width apart and
+// puts zeros in the gaps. May write up to kPanelSlack floats beyond the last run.
 using PackPanelFn = void (*)(const float* src, dim_t src_stride, float* dst, dim_t dst_stride,
                              dim_t rows, dim_t width) noexcept;
 constexpr dim_t kPanelSlack = 16;
 
 struct BrgemmTile {
   const char* name;
-  int mr, nr;   // the largest m, and the width of a packed B row
-  int lanes;    // floats in a vector
+  int mr, nr;               // the largest m, and the width of a packed B row
+  int lanes;                // floats in a vector
   double efficiency;        // share of the FMA peak that full tiles reach in L1
   const BrgemmFn* rows;     // rows[(vectors - 1) * mr + m - 1], vectors = ceil(n / lanes)
   const BrgemmFn* columns;  // the same for column order

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The register-tile kernels, over a vector type V. Included once per ISA file, after its simd header.
+// The register-tile kernels, over a vector type V. Included once per ISA file, after its simd
+// header.
 #pragma once
 
 #include "kernels/brgemm/brgemm.h"
@@ -80,9 +81,8 @@ template <class V, int MR, int NV>
   if (ep.gate != nullptr) {
     const V zero = V::zero();
     const V ceiling = V::set1(ep.gate_ceiling > 0 ? ep.gate_ceiling : __builtin_inff());
-    combine(acc, ep.gate, p.ldc, tail, full, [&](V y, V g) {
-      return select(lt(g, ceiling), select(lt(zero, g), y, zero), zero);
-    });
+    combine(acc, ep.gate, p.ldc, tail, full,
+            [&](V y, V g) { return select(lt(g, ceiling), select(lt(zero, g), y, zero), zero); });
   }
   PYCNN_UNROLL for (int i = 0; i < MR; ++i) {
     PYCNN_UNROLL for (int j = 0; j < NV; ++j) {

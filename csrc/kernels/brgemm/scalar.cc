@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/brgemm/families.h"
-#include "simd/vec.h"
-
 #include "kernels/brgemm/generic.h"
+#include "simd/vec.h"
 
 namespace pycnn {
 namespace {

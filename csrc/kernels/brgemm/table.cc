@@ -26,8 +26,8 @@ const BrgemmTile& select_brgemm(dim_t n, Isa isa) {
     const BrgemmTile& tile = family.tiles[i];
     // Vectors past n are skipped, so a partial last block costs its vectors, not the whole tile.
     const dim_t vectors = (n + tile.lanes - 1) / tile.lanes;
-    const double value = tile.efficiency * static_cast<double>(n) /
-                         static_cast<double>(vectors * tile.lanes);
+    const double value =
+        tile.efficiency * static_cast<double>(n) / static_cast<double>(vectors * tile.lanes);
     const bool partial = n % tile.nr != 0;  // the last block runs with fewer sums in flight
     const double adjusted = partial && n > tile.nr ? value * 0.97 : partial ? value * 0.9 : value;
     if (adjusted > best_value) {

@@ -12,7 +12,8 @@ struct ProbeKernels {
   // kProbeChains independent chains of `iterations` multiply-adds; the sum keeps them alive.
   float (*multiply_add)(dim_t iterations) noexcept;
 };
-constexpr int kProbeChains = 12;  // >= 2 FMAs a cycle x 4 or 5 cycles of latency, within 16 registers
+constexpr int kProbeChains =
+    12;  // >= 2 FMAs a cycle x 4 or 5 cycles of latency, within 16 registers
 
 extern const ProbeKernels kProbeScalar;
 extern const ProbeKernels kProbeAvx2;
