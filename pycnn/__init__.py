@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""pycnn: convolutional networks on the CPU, with Keras' names.
+
+Example:
+    >>> from pycnn.models import Sequential
+    >>> from pycnn.layers import Dense
+    >>> model = Sequential([Dense(12, activation="relu", input_dim=8), Dense(1)])
+"""
+
+from . import (
+    callbacks,
+    datasets,
+    initializers,
+    layers,
+    losses,
+    metrics,
+    models,
+    optimizers,
+)
+from ._core import __version__, isas, num_threads, set_num_threads
+from ._predictor import Predictor
+from .errors import (
+    ChecksumError,
+    DTypeError,
+    ModelFormatError,
+    ModelVersionError,
+    NumericError,
+    ShapeError,
+)
+from .layers import Input
+from .models import Model, Sequential, load_model
+from .seeding import set_seed
+
+__all__ = [
+    "ChecksumError",
+    "DTypeError",
+    "Input",
+    "Model",
+    "ModelFormatError",
+    "ModelVersionError",
+    "NumericError",
+    "Predictor",
+    "Sequential",
+    "ShapeError",
+    "__version__",
+    "callbacks",
+    "datasets",
+    "initializers",
+    "isas",
+    "layers",
+    "load_model",
+    "losses",
+    "metrics",
+    "models",
+    "num_threads",
+    "optimizers",
+    "set_num_threads",
+    "set_seed",
+]

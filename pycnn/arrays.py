@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The door for data: everything becomes a C-contiguous float32 (or int32) array once, or an error.
+
+Integers and uint8 images are cast, never scaled. An array that already fits is not copied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import DTypeError, ShapeError
+
+Extents = Sequence[int | None]
+
+
+def as_float32(where: str, values: Any) -> NDArray[np.float32]:
+    """values as a C-contiguous float32 array."""
+    array = as_numbers(where, values)
+    try:
+        with np.errstate(over="raise"):
+            return np.ascontiguousarray(array, np.float32).reshape(array.shape)
+    except FloatingPointError:
+        raise ValueError(f"{where}: a value is beyond the range of float32") from None
+
+
+def as_numbers(where: str, values: Any) -> NDArray[Any]:
+    """values as an array of real numbers of any type; other types are refused unread."""
+    if isinstance(values, np.ma.MaskedArray):
+        raise DTypeError(f"{where}: expected a plain array, got a masked one; use .filled()")
+    try:
+        array = np.asarray(values)
+    except ValueError as error:  # ragged lists
+        raise ValueError(f"{where}: expected an array, got {error}") from None
+    if array.dtype.kind not in "fiub":
+        raise DTypeError(
+            f"{where}: expected real numbers, got dtype {array.dtype}; convert with .astype('f4')"
+        )
+    return array
+
+
+def check_shape(where: str, shape: Sequence[int], expected: Extents) -> None:
+    """Refuses a shape that differs; None in `expected` stands for any extent."""
+    fits = len(shape) == len(expected) and all(
+        want is None or got == want for got, want in zip(shape, expected, strict=True)
+    )
+    if fits:
+        return
+    text = ", ".join("N" if extent is None else str(extent) for extent in expected)
+    hint = ""
+    if len(shape) == len(expected) - 1 and expected[-1] == 1:
+        hint = "; add the channel axis with x[..., None]"
+    raise ShapeError(f"{where}: expected shape ({text}), got {tuple(shape)}{hint}")
+
+
+def _first(bad: NDArray[np.bool_]) -> tuple[int, ...]:
+    return tuple(int(i) for i in np.argwhere(bad)[0])
+
+
+def class_labels(where: str, values: Any, output: Extents) -> NDArray[np.int32]:
+    """Class numbers for outputs of shape (N, ..., K): shape (N, ...) or (N, ..., 1), 0 .. K-1."""
+    array = as_numbers(where, values)
+    if array.ndim == len(output) and array.shape[-1] == 1:
+        array = array[..., 0]
+    if array.ndim == len(output) and array.shape[-1] == output[-1]:
+        raise ShapeError(
+            f"{where}: expected class numbers, got shape {array.shape}; "
+            "one-hot labels go with categorical_crossentropy"
+        )
+    check_shape(where, array.shape, output[:-1])
+    classes = output[-1] or 0
+    bad = ~((array >= 0) & (array < classes))
+    if array.dtype.kind == "f":
+        bad |= array != np.floor(array)
+    if bad.any():
+        index = _first(bad)
+        raise ValueError(
+            f"{where}: labels must be integers in 0..{classes - 1}, "
+            f"got {array[index]} at index {index[0] if len(index) == 1 else index}"
+        )
+    return np.ascontiguousarray(array, np.int32)
+
+
+def dense_labels(
+    where: str, values: Any, output: Extents, *, probability: bool
+) -> NDArray[np.float32]:
+    """One value an output; (N,) is taken for (N, 1). Probabilities must lie in [0, 1]."""
+    array = as_float32(where, values)
+    if output[-1] == 1 and array.ndim == len(output) - 1:
+        array = array.reshape(*array.shape, 1)
+    if array.ndim == 1 and len(output) == 2:
+        raise ShapeError(
+            f"{where}: expected one value an output ({output[-1]}), got shape {array.shape}; "
+            "class numbers go with sparse_categorical_crossentropy"
+        )
+    check_shape(where, array.shape, output)
+    bad = ~((array >= 0) & (array <= 1)) if probability else ~np.isfinite(array)
+    if bad.any():
+        index = _first(bad)
+        raise ValueError(
+            f"{where}: labels must be {'in [0, 1]' if probability else 'finite'}, "
+            f"got {array[index]} at index {index[0] if array.shape[-1] == 1 else index}"
+        )
+    return array

@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The base of all layers, and the checks their arguments share."""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import initializers
+from ..builder import GraphBuilder
+from ..initializers import Initializer
+from ..specs import Spec, serialize
+from ..tensors import Extents, Tensor, call_layer
+from ..weights import Variable, WeightStore, assign_all
+
+Pair = tuple[int, int]
+Padding = str | tuple[int, int, int, int]
+LayerT = TypeVar("LayerT", bound="Layer")
+
+NAME_RULE = re.compile(r"[A-Za-z0-9_.\-/]{1,255}")
+MAX_EXTENT = 2**31 - 1
+
+
+@dataclass(eq=False, repr=False)
+class Layer:
+    """A spec: arguments, checked once and then fixed, and build(), which adds nodes to a graph.
+
+    Args:
+        name: unique in a model; given by the model where absent.
+        trainable: whether fit() changes the weights; takes effect at the next compile().
+        input_shape: without the batch; makes this the first layer of a Sequential.
+        input_dim: the same for vectors, input_shape=(input_dim,).
+    """
+
+    name: str = field(default="", kw_only=True)
+    trainable: bool = field(default=True, kw_only=True)
+    input_shape: tuple[int, ...] | None = field(default=None, kw_only=True)
+    input_dim: int | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        self.named = bool(self.name)
+        self.name = checked_name(self.name) if self.name else snake_case(type(self).__name__)
+        if self.input_dim is not None:
+            self.input_shape, self.input_dim = (self.input_dim,), None
+        if self.input_shape is not None:
+            self.input_shape = checked_extents(self.name, "input_shape", self.input_shape)
+        self.check()
+        self._calls: list[Tensor] = []
+        self.store: WeightStore | None = None  # given by the first model that holds the layer
+        self.make_store: Callable[[], object] | None = None  # asks that model for it
+        self._fixed = True
+
+    def __setattr__(self, key: str, value: Any) -> None:
+        if key in self.__dataclass_fields__ and key != "trainable" and "_fixed" in self.__dict__:
+            raise AttributeError(
+                f"{self.name}: {key} is fixed when the layer is made; make a new layer"
+            )
+        object.__setattr__(self, key, value)
+
+    def check(self) -> None:
+        """Refuses bad arguments and brings the others into one form."""
+
+    def rename(self, name: str) -> None:
+        """For models: replaces a name the user did not choose."""
+        object.__setattr__(self, "name", name)
+
+    def build(self, graph: GraphBuilder, x: int) -> int:
+        """Adds the layer's nodes to the graph and returns the value it outputs."""
+        raise NotImplementedError
+
+    def apply(self, graph: GraphBuilder, inputs: Sequence[int]) -> int:
+        """build() for the number of inputs the layer takes."""
+        (x,) = inputs
+        return self.build(graph, x)
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        return self._record(call_layer(self, (inputs,)))
+
+    def _record(self, output: Tensor) -> Tensor:
+        self._calls.append(output)
+        return output
+
+    @property
+    def output(self) -> Tensor:
+        """The symbolic output, for a new Model; of a layer that was called once."""
+        if len(self._calls) != 1:
+            raise RuntimeError(f"{self.name}: output needs exactly 1 call, got {len(self._calls)}")
+        return self._calls[0]
+
+    @property
+    def output_shape(self) -> Extents:
+        return self.output.shape
+
+    @property
+    def weights(self) -> list[Variable]:
+        """The weights in Keras' order; none until a model holds the layer."""
+        if self.store is None and self.make_store is not None:
+            self.make_store()
+        return [] if self.store is None else self.store.variables(self.name)
+
+    def get_weights(self) -> list[NDArray[np.float32]]:
+        return [variable.numpy() for variable in self.weights]
+
+    def set_weights(self, weights: Sequence[NDArray[Any]]) -> None:
+        assign_all(self.name, self.weights, weights)
+
+    def count_params(self) -> int:
+        return sum(variable.size for variable in self.weights)
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments that make an equal layer, as plain data."""
+        config = {f.name: plain(getattr(self, f.name)) for f in fields(self)}
+        for absent in ("input_shape", "input_dim"):  # said by the model's Input
+            del config[absent]
+        return config
+
+    @classmethod
+    def from_config(cls: type[LayerT], config: Mapping[str, Any]) -> LayerT:
+        return cls(**config)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self).from_config, (self.get_config(),)
+
+    def __repr__(self) -> str:
+        changed = []
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if f.name == "name" and not self.named:
+                continue
+            if value != f.default:
+                changed.append(f"{f.name}={value!r}")
+        return f"{type(self).__name__}({', '.join(changed)})"
+
+
+def plain(value: Any) -> Any:
+    """value as JSON knows it."""
+    if isinstance(value, Spec):
+        return serialize(value)
+    return list(value) if isinstance(value, tuple) else value
+
+
+def snake_case(name: str) -> str:
+    """Conv2D -> conv2d, GlobalAveragePooling2D -> global_average_pooling2d (Keras' rule)."""
+    name = re.sub(r"(.)([A-Z][a-z0-9]+)", r"\1_\2", name)
+    return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
+def checked_name(name: object) -> str:
+    if not isinstance(name, str) or not NAME_RULE.fullmatch(name):
+        raise ValueError(f"name must match {NAME_RULE.pattern}, got {ascii(name)[:80]}")
+    return name
+
+
+def checked_int(where: str, argument: str, value: Any, low: int = 1) -> int:
+    """value as an int in low .. MAX_EXTENT; bool and float are refused."""
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{where}: {argument} must be an integer, got {value!r}") from None
+    if not low <= number <= MAX_EXTENT:
+        raise ValueError(f"{where}: {argument} must be >= {low} and < 2**31, got {value!r}")
+    return number
+
+
+def checked_extents(where: str, argument: str, value: Any) -> tuple[int, ...]:
+    """A shape without the batch, of 1 to 7 extents."""
+    if isinstance(value, int):
+        value = (value,)
+    if not isinstance(value, (tuple, list)) or not 1 <= len(value) <= 7:
+        raise ValueError(f"{where}: {argument} must be 1 to 7 extents, got {value!r}")
+    return tuple(checked_int(where, argument, extent) for extent in value)
+
+
+def checked_pair(where: str, argument: str, value: Any) -> Pair:
+    """(height, width) from one integer or two."""
+    if not isinstance(value, (tuple, list)):
+        value = (value, value)
+    if len(value) != 2:
+        raise ValueError(f"{where}: {argument} must be 1 or 2 integers, got {value!r}")
+    return (checked_int(where, argument, value[0]), checked_int(where, argument, value[1]))
+
+
+def as_pair(value: int | Pair) -> Pair:
+    """A pair that was checked before."""
+    return (value, value) if isinstance(value, int) else value
+
+
+def checked_padding(where: str, value: Any) -> Padding:
+    """ "valid", "same", or (top, bottom, left, right), also as ((top, bottom), (left, right))."""
+    if isinstance(value, str):
+        if value.lower() in ("valid", "same"):
+            return value.lower()
+    elif isinstance(value, (tuple, list)):
+        flat = value
+        if len(value) == 2 and all(isinstance(side, (tuple, list)) for side in value):
+            flat = [extent for side in value for extent in side]
+        if len(flat) == 4:
+            top, bottom, left, right = (checked_int(where, "padding", e, low=0) for e in flat)
+            return (top, bottom, left, right)
+    raise ValueError(
+        f"{where}: padding must be 'valid', 'same' or ((top, bottom), (left, right)), got {value!r}"
+    )
+
+
+def checked_channels_last(where: str, data_format: str | None) -> None:
+    if data_format not in (None, "channels_last"):
+        raise ValueError(
+            f"{where}: data_format must be 'channels_last' (images are NHWC), got {data_format!r}"
+        )
+
+
+def checked_initializer(identifier: Any) -> str | Initializer:
+    """A known initializer: names stay names, configs become objects."""
+    found = initializers.get(identifier)
+    return identifier if isinstance(identifier, str) else found

@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Dense layers and the layers without weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..activations import add_activation, checked_activation
+from ..builder import GraphBuilder
+from ..errors import ShapeError
+from ..initializers import Initializer
+from ..initializers import get as get_initializer
+from ..tensors import Tensor, call_layer
+from .base import (
+    Layer,
+    checked_channels_last,
+    checked_extents,
+    checked_initializer,
+    checked_int,
+)
+
+
+@dataclass(eq=False, repr=False)
+class InputLayer(Layer):
+    """The door of a model. Shape: (N, *shape)"""
+
+    shape: tuple[int, ...] | None = None
+
+    def check(self) -> None:
+        given = self.input_shape if self.shape is None else self.shape
+        self.shape = checked_extents(self.name, "shape", given)
+        self.input_shape = None
+
+    def tensor(self) -> Tensor:
+        """The symbolic input; the same one every time."""
+        if not self._calls:
+            assert self.shape is not None
+            self._record(Tensor(self, (), (None, *self.shape)))
+        return self._calls[0]
+
+    def build(self, graph: GraphBuilder, x: int) -> int:
+        return x
+
+
+def Input(shape: Sequence[int] | None = None, *, name: str = "") -> Tensor:
+    """The symbolic input of a model. Shape: (N, *shape); the batch is not given."""
+    return InputLayer(tuple(shape) if shape is not None else None, name=name).tensor()
+
+
+@dataclass(eq=False, repr=False)
+class Dense(Layer):
+    """y = activation(x @ kernel + bias). Shape: (N, ..., C) -> (N, ..., units)
+
+    Args:
+        units: outputs K; the kernel has shape (C, K).
+        activation: a name, see pycnn.activations.
+    """
+
+    units: int
+    activation: str | None = None
+    use_bias: bool = True
+    kernel_initializer: str | Initializer = "glorot_uniform"
+    bias_initializer: str | Initializer = "zeros"
+
+    def check(self) -> None:
+        self.units = checked_int(self.name, "units", self.units)
+        checked_activation(self.name, self.activation)
+        self.kernel_initializer = checked_initializer(self.kernel_initializer)
+        self.bias_initializer = checked_initializer(self.bias_initializer)
+
+    def build(self, graph: GraphBuilder, x: int) -> int:
+        channels = graph.shape(x)[-1:]
+        if not channels:
+            raise ShapeError(f"{self.name}: input must have shape (N, ..., C), got (None,)")
+        kernel_shape = (channels[0], self.units)
+        w = graph.parameter("kernel", kernel_shape, get_initializer(self.kernel_initializer))
+        b = None
+        if self.use_bias:
+            b = graph.parameter("bias", (self.units,), get_initializer(self.bias_initializer))
+        y = graph.core.dense(x, w, b, name=self.name)
+        return add_activation(graph, y, self.activation or "linear")
+
+
+@dataclass(eq=False, repr=False)
+class Activation(Layer):
+    """y = f(x). Shape: (N, ...) -> the same; softmax runs over the last axis"""
+
+    activation: str
+
+    def check(self) -> None:
+        checked_activation(self.name, self.activation)
+
+    def build(self, graph: GraphBuilder, x: int) -> int:
+        return add_activation(graph, x, self.activation)
+
+
+@dataclass(eq=False, repr=False)
+class Flatten(Layer):
+    """Rows of pixels to one vector. Shape: (N, H, W, C) -> (N, H*W*C)"""
+
+    data_format: str | None = None
+
+    def check(self) -> None:
+        checked_channels_last(self.name, self.data_format)
+
+    def build(self, graph: GraphBuilder, x: int) -> int:
+        return graph.core.flatten(x, name=self.name)
+
+
+@dataclass(eq=False, repr=False)
+class Dropout(Layer):
+    """In training, sets elements to 0 at the given rate and scales the rest up. Shape: kept
+
+    The elements are a function of (model seed, step, position): a resumed run drops the same ones.
+    """
+
+    rate: float
+
+    def check(self) -> None:
+        if not 0 <= self.rate < 1:
+            raise ValueError(f"{self.name}: rate must be in [0, 1), got {self.rate!r}")
+
+    def build(self, graph: GraphBuilder, x: int) -> int:
+        stream = graph.next_stream()
+        if not graph.training or self.rate == 0:
+            return x
+        return graph.core.dropout(x, rate=self.rate, stream=stream, name=self.name)
+
+
+@dataclass(eq=False, repr=False)
+class Add(Layer):
+    """The sum of two or more inputs: the residual connection. Shape: all the same, kept"""
+
+    def apply(self, graph: GraphBuilder, inputs: Sequence[int]) -> int:
+        if len(inputs) < 2:
+            raise ValueError(f"{self.name}: expected a list of 2 or more inputs, got {len(inputs)}")
+        total = inputs[0]
+        for x in inputs[1:]:
+            total = graph.core.add(total, x, name=self.name)
+        return total
+
+    def __call__(self, inputs: Any) -> Tensor:
+        tensors = tuple(inputs) if isinstance(inputs, (list, tuple)) else (inputs,)
+        return self._record(call_layer(self, tensors))
+
+
+def add(inputs: Sequence[Tensor]) -> Tensor:
+    """Add()(inputs), Keras' functional form."""
+    return Add()(inputs)

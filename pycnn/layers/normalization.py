@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Batch normalisation."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from ..builder import GraphBuilder
+from ..errors import ShapeError
+from ..initializers import Initializer, Ones, Zeros
+from ..initializers import get as get_initializer
+from .base import Layer, checked_initializer
+
+
+@dataclass(eq=False, repr=False)
+class BatchNormalization(Layer):
+    """y = gamma * (x - mean) / sqrt(variance + epsilon) + beta. Shape: (N, ..., C) -> the same
+
+    In training, mean and variance are those of the batch, and moving averages of them are kept
+    for prediction. With trainable=False the moving averages are used in training too.
+
+    Args:
+        axis: of the channels; only the last is supported.
+        momentum: of the moving averages.
+        center, scale: whether beta and gamma are weights rather than 0 and 1.
+    """
+
+    axis: int = -1
+    momentum: float = 0.99
+    epsilon: float = 1e-3
+    center: bool = True
+    scale: bool = True
+    beta_initializer: str | Initializer = "zeros"
+    gamma_initializer: str | Initializer = "ones"
+    moving_mean_initializer: str | Initializer = "zeros"
+    moving_variance_initializer: str | Initializer = "ones"
+
+    def check(self) -> None:
+        if not 0 <= self.momentum <= 1:
+            raise ValueError(f"{self.name}: momentum must be in [0, 1], got {self.momentum!r}")
+        if not 0 < self.epsilon < math.inf:
+            raise ValueError(f"{self.name}: epsilon must be > 0, got {self.epsilon!r}")
+        self.beta_initializer = checked_initializer(self.beta_initializer)
+        self.gamma_initializer = checked_initializer(self.gamma_initializer)
+        self.moving_mean_initializer = checked_initializer(self.moving_mean_initializer)
+        self.moving_variance_initializer = checked_initializer(self.moving_variance_initializer)
+
+    def build(self, graph: GraphBuilder, x: int) -> int:
+        shape = graph.shape(x)
+        if not shape or self.axis not in (-1, len(shape)):
+            raise ShapeError(
+                f"{self.name}: axis must be the last of (N, ..., C), "
+                f"got {self.axis} for an input of rank {len(shape) + 1}"
+            )
+        channels = shape[-1:]
+        gamma = graph.parameter(
+            "gamma",
+            channels,
+            get_initializer(self.gamma_initializer) if self.scale else Ones(),
+            trainable=self.scale,
+            fixed=not self.scale,
+        )
+        beta = graph.parameter(
+            "beta",
+            channels,
+            get_initializer(self.beta_initializer) if self.center else Zeros(),
+            trainable=self.center,
+            fixed=not self.center,
+        )
+        mean, variance = self._moving(graph, channels)
+        if not (graph.training and self.trainable):
+            return graph.core.batch_norm_inference(
+                x, gamma, beta, mean, variance, epsilon=self.epsilon, name=self.name
+            )
+        y, batch_mean, batch_variance = graph.core.batch_norm_training(
+            x, gamma, beta, epsilon=self.epsilon, name=self.name
+        )
+        graph.moving_average(mean, batch_mean, self.momentum)
+        graph.moving_average(variance, batch_variance, self.momentum)
+        return y
+
+    def _moving(self, graph: GraphBuilder, channels: tuple[int, ...]) -> tuple[int, int]:
+        def moving(name: str, initializer: str | Initializer) -> int:
+            return graph.parameter(name, channels, get_initializer(initializer), trainable=False)
+
+        mean = moving("moving_mean", self.moving_mean_initializer)
+        return mean, moving("moving_variance", self.moving_variance_initializer)

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pooling."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ..builder import GraphBuilder
+from .base import (
+    Layer,
+    Padding,
+    Pair,
+    checked_channels_last,
+    checked_padding,
+    checked_pair,
+)
+
+
+@dataclass(eq=False, repr=False)
+class _Pooling2D(Layer):
+    pool_size: int | Pair = (2, 2)
+    strides: int | Pair | None = None
+    padding: str | Padding | tuple[Pair, Pair] = "valid"
+    data_format: str | None = None
+
+    def check(self) -> None:
+        checked_channels_last(self.name, self.data_format)
+        self.pool_size = checked_pair(self.name, "pool_size", self.pool_size)
+        if self.strides is not None:
+            self.strides = checked_pair(self.name, "strides", self.strides)
+        self.padding = checked_padding(self.name, self.padding)
+
+    def _window(self, graph: GraphBuilder, x: int) -> dict[str, Any]:
+        graph.shape(x, 4, "N, H, W, C")
+        strides = self.pool_size if self.strides is None else self.strides
+        return {
+            "pool_size": self.pool_size,
+            "strides": strides,
+            "padding": self.padding,
+            "name": self.name,
+        }
+
+
+@dataclass(eq=False, repr=False)
+class MaxPooling2D(_Pooling2D):
+    """Maximum over windows. Shape: (N, H, W, C) -> (N, P, Q, C)
+
+    Args:
+        pool_size: height, width of a window.
+        strides: steps between windows; None is pool_size.
+        padding: "valid", "same", or explicit; padding never wins the maximum.
+    """
+
+    def build(self, graph: GraphBuilder, x: int) -> int:
+        return graph.core.max_pool2d(x, **self._window(graph, x))
+
+
+@dataclass(eq=False, repr=False)
+class AveragePooling2D(_Pooling2D):
+    """Mean over windows. Shape: (N, H, W, C) -> (N, P, Q, C)
+
+    Args:
+        pool_size: height, width of a window.
+        strides: steps between windows; None is pool_size.
+        padding: "valid", "same", or explicit; padding is not counted in the mean.
+    """
+
+    def build(self, graph: GraphBuilder, x: int) -> int:
+        return graph.core.avg_pool2d(x, **self._window(graph, x))
+
+
+@dataclass(eq=False, repr=False)
+class GlobalAveragePooling2D(Layer):
+    """Mean over all pixels. Shape: (N, H, W, C) -> (N, C)"""
+
+    data_format: str | None = None
+
+    def check(self) -> None:
+        checked_channels_last(self.name, self.data_format)
+
+    def build(self, graph: GraphBuilder, x: int) -> int:
+        graph.shape(x, 4, "N, H, W, C")
+        return graph.core.global_avg_pool2d(x, name=self.name)
+
+
+MaxPool2D = MaxPooling2D
+AvgPool2D = AveragePooling2D
+GlobalAvgPool2D = GlobalAveragePooling2D

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Metrics: a score a row, averaged over the samples of an epoch; never differentiated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import ClassVar
+
+from .losses import Loss
+from .specs import Spec, from_table
+
+
+class Metric(Spec):
+    """Says which metric of the core is meant and what its column in the logs is called."""
+
+    kind: ClassVar[str]
+    sparse: ClassVar[bool] = False  # labels are class numbers
+    is_loss: ClassVar[bool] = False  # computed by the loss of the same kind
+    threshold: float = 0.5
+
+    def __init__(self, name: str | None = None) -> None:
+        self.name = name or self.kind
+
+
+class BinaryAccuracy(Metric):
+    """Share of outputs on the right side of the threshold; y_pred > threshold is class 1."""
+
+    kind = "binary_accuracy"
+
+    def __init__(self, name: str | None = None, *, threshold: float = 0.5) -> None:
+        super().__init__(name)
+        self.threshold = float(threshold)
+
+
+class CategoricalAccuracy(Metric):
+    """Share of rows whose largest output is that of the one-hot label."""
+
+    kind = "categorical_accuracy"
+
+
+class SparseCategoricalAccuracy(Metric):
+    """Share of rows whose largest output is the labelled class."""
+
+    kind = "sparse_categorical_accuracy"
+    sparse = True
+
+
+class Accuracy(Metric):
+    """Share of outputs equal to their labels."""
+
+    kind = "accuracy"
+
+
+class MeanSquaredErrorMetric(Metric):
+    """mean((y_true - y_pred)^2)"""
+
+    kind = "mean_squared_error"
+    is_loss = True
+
+
+METRICS: dict[str, Callable[..., Metric]] = {
+    "binary_accuracy": BinaryAccuracy,
+    "categorical_accuracy": CategoricalAccuracy,
+    "sparse_categorical_accuracy": SparseCategoricalAccuracy,
+    "accuracy": Accuracy,
+    "mean_squared_error": MeanSquaredErrorMetric,
+    "mse": MeanSquaredErrorMetric,
+}
+
+
+def get(identifier: object) -> Metric:
+    """A metric from its name, its config, its class, or itself."""
+    return from_table("metric", identifier, METRICS, Metric)
+
+
+def resolve(identifier: object, loss: Loss, output_shape: Sequence[int | None]) -> Metric:
+    """As get; "accuracy" becomes the kind that suits the loss and the output, as in Keras."""
+    if not isinstance(identifier, str):
+        metric = get(identifier)
+    elif identifier.lower() not in ("accuracy", "acc"):
+        metric = get(identifier)
+        metric.name = identifier
+    elif loss.sparse:
+        metric = SparseCategoricalAccuracy(identifier)
+    elif output_shape[-1] == 1:
+        metric = BinaryAccuracy(identifier)
+    else:
+        metric = CategoricalAccuracy(identifier)
+    if metric.sparse != loss.sparse:
+        labels = ("one value an output", "class numbers")
+        raise ValueError(
+            f"metric {metric.name}: expected labels as {labels[metric.sparse]}, "
+            f"got a loss ({loss.kind}) whose labels are {labels[loss.sparse]}"
+        )
+    return metric

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The graphs a model runs (predict, evaluate, train) and their plans, one for each batch size."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from . import _core
+from .losses import Loss
+from .metrics import Metric
+from .network import Network
+from .optimizers import Optimizer
+
+MAX_PLANS = 8  # a mode and its batch sizes: the usual one, the last of an epoch, a few of the user
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What compile() asked for, once the output shape is known."""
+
+    optimizer: Optimizer
+    loss: Loss
+    metrics: tuple[Metric, ...]
+
+    @property
+    def names(self) -> list[str]:
+        """Of the scalars a step returns."""
+        return ["loss", *(metric.name for metric in self.metrics)]
+
+
+def predict_graph(network: Network) -> _core.Graph:
+    """Inputs -> outputs."""
+    graph, values = network.build(training=False)
+    for output in network.outputs:
+        graph.core.mark_output(values[id(output)])
+    return graph.core
+
+
+def evaluate_graph(network: Network, objective: Objective) -> _core.Graph:
+    """Inputs, labels -> loss, metrics."""
+    graph, values = network.build(training=False)
+    _add_objective(graph.core, values[id(network.outputs[0])], objective)
+    return graph.core
+
+
+def train_graph(network: Network, objective: Objective) -> _core.Graph:
+    """Inputs, labels -> loss, metrics; updates the weights and the moving averages."""
+    graph, values = network.build(training=True)
+    loss = _add_objective(graph.core, values[id(network.outputs[0])], objective)
+    trainable = [spec.name for spec in graph.weights.values() if spec.trainable]
+    gradients = graph.core.gradients(loss, [graph.values[name] for name in trainable])
+    for name, gradient in zip(trainable, gradients, strict=True):
+        if gradient is not None:
+            objective.optimizer.add_update(graph.core, graph.values[name], gradient, name)
+    for weight, sample, momentum in graph.averages:
+        graph.core.moving_average(weight, sample, momentum=momentum)
+    return graph.core
+
+
+def _add_objective(graph: _core.Graph, y_pred: int, objective: Objective) -> int:
+    loss = objective.loss
+    shape = graph.shape(y_pred)
+    if loss.sparse:
+        y_true = graph.input("y_true", shape[:-1], "int32")
+    else:
+        y_true = graph.input("y_true", shape)
+    value = graph.loss(loss.kind, y_true, y_pred, from_logits=loss.from_logits, name="loss")
+    graph.mark_output(value)
+    for metric in objective.metrics:
+        if metric.is_loss:
+            score = graph.loss(metric.kind, y_true, y_pred, name=metric.name)
+        else:
+            score = graph.metric(
+                metric.kind, y_true, y_pred, threshold=metric.threshold, name=metric.name
+            )
+        graph.mark_output(score)
+    return value
+
+
+class Program:
+    """A graph and the plans made from it; the least recently used plans are dropped."""
+
+    def __init__(self, graph: _core.Graph, parameters: _core.Parameters) -> None:
+        self.graph = graph
+        self._parameters = parameters
+        self._plans: OrderedDict[int, _core.Plan] = OrderedDict()
+
+    def plan(self, batch: int) -> _core.Plan:
+        plan = self._plans.get(batch)
+        if plan is None:
+            plan = _core.Plan(self.graph, self._parameters, batch)
+            while len(self._plans) >= MAX_PLANS:
+                self._plans.popitem(last=False)
+            self._plans[batch] = plan
+        self._plans.move_to_end(batch)
+        return plan

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Specs: small objects that say what is wanted, are equal to their arguments, and hold no data.
+
+Names are looked up in closed tables; nothing is ever imported or evaluated by name.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+SpecT = TypeVar("SpecT", bound="Spec")
+
+
+class Spec:
+    """Base of initializers, losses, metrics and optimizers: config and repr from __init__."""
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments that make an equal object, as plain data."""
+        names = inspect.signature(type(self)).parameters
+        return {name: getattr(self, name) for name in names}
+
+    @classmethod
+    def from_config(cls: type[SpecT], config: Mapping[str, Any]) -> SpecT:
+        return cls(**config)
+
+    def __repr__(self) -> str:
+        parameters = inspect.signature(type(self)).parameters
+        changed = {
+            name: value
+            for name, value in self.get_config().items()
+            if value != parameters[name].default
+        }
+        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in changed.items())})"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Spec) or type(self) is not type(other):
+            return NotImplemented
+        return self.get_config() == other.get_config()
+
+    def __hash__(self) -> int:
+        return hash(type(self))
+
+
+def serialize(spec: str | Spec) -> str | dict[str, Any]:
+    """Plain data from_table understands."""
+    if isinstance(spec, str):
+        return spec
+    return {"class_name": type(spec).__name__, "config": spec.get_config()}
+
+
+def from_table(
+    kind: str,
+    identifier: object,
+    table: Mapping[str, Callable[..., SpecT]],
+    base: type[SpecT],
+) -> SpecT:
+    """A spec from its name, its serialized form, its class, or itself."""
+    if isinstance(identifier, base):
+        return identifier
+    if isinstance(identifier, type) and issubclass(identifier, base):
+        return identifier()
+    if isinstance(identifier, str):
+        return _make(kind, identifier, table)()
+    if isinstance(identifier, Mapping) and set(identifier) == {"class_name", "config"}:
+        return _make(kind, identifier["class_name"], table)(**identifier["config"])
+    raise TypeError(f"{kind}: expected a name or an object, got {identifier!r}")
+
+
+def _make(
+    kind: str, name: object, table: Mapping[str, Callable[..., SpecT]]
+) -> Callable[..., SpecT]:
+    if isinstance(name, str):
+        for key, make in table.items():
+            if name.lower() == key or name == getattr(make, "__name__", None):
+                return make
+    raise ValueError(f"{kind}: expected one of {', '.join(table)}, got {name!r}")

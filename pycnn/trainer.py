@@ -1,0 +1,362 @@
+# SPDX-License-Identifier: Apache-2.0
+"""compile, fit, evaluate, predict: the loop around a model's programs.
+
+Arrays are checked and converted once; then each step is one call into the core, which gathers the
+rows of the batch itself. An interrupt or error between steps leaves the last complete step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import _core, losses, metrics, optimizers
+from .arrays import as_float32, check_shape, class_labels, dense_labels
+from .callbacks import Callback, CallbackList, History
+from .layers.base import checked_int
+from .network import Network
+from .programs import Objective, Program, evaluate_graph, predict_graph, train_graph
+from .progress import Progress
+from .seeding import epoch_permutation
+
+DEFAULT_BATCH = 32
+Arrays = list[NDArray[Any]]
+Logs = dict[str, float]
+
+
+class RunningMeans:
+    """Means of the scalars of steps, weighted by batch size."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._names = list(names)
+        self._sums = [0.0] * len(self._names)
+        self._count = 0
+
+    def add(self, values: Sequence[float], count: int) -> None:
+        self._count += count
+        for i, value in enumerate(values):
+            self._sums[i] += value * count
+
+    def logs(self) -> Logs:
+        sums = zip(self._names, self._sums, strict=True)
+        return {name: total / self._count for name, total in sums}
+
+
+class Trainer:
+    """The part of a model that runs it. Models provide `name`, `network` and `seed`."""
+
+    name: str
+    stop_training = False
+
+    def __init__(self) -> None:
+        self._compiled: tuple[optimizers.Optimizer, losses.Loss, list[Any]] | None = None
+        self._objective: Objective | None = None
+        self._programs: dict[str, Program] = {}
+
+    @property
+    def network(self) -> Network:
+        raise NotImplementedError
+
+    @property
+    def seed(self) -> int:
+        raise NotImplementedError
+
+    # ---- compile ----
+
+    def compile(self, optimizer: Any, loss: Any, *, metrics: Sequence[Any] | None = None) -> None:
+        """Chooses how to train; resets the optimizer's state, keeps the weights.
+
+        Args:
+            optimizer: a name or an object of pycnn.optimizers.
+            loss: a name or an object of pycnn.losses.
+            metrics: names or objects of pycnn.metrics; "accuracy" suits itself to the loss.
+        """
+        if isinstance(metrics, str):
+            metrics = [metrics]
+        self._compiled = (optimizers.get(optimizer), losses.get(loss), list(metrics or []))
+        self._objective = None
+        self._programs = {}
+        self.optimizer.iterations = 0
+
+    @property
+    def is_compiled(self) -> bool:
+        return self._compiled is not None
+
+    @property
+    def optimizer(self) -> optimizers.Optimizer:
+        """The optimizer given to compile()."""
+        return self._require_compiled()[0]
+
+    @property
+    def metrics_names(self) -> list[str]:
+        return self.objective.names
+
+    def _require_compiled(self) -> tuple[optimizers.Optimizer, losses.Loss, list[Any]]:
+        if self._compiled is None:
+            raise RuntimeError(f"{self.name}: call compile() first")
+        return self._compiled
+
+    @property
+    def objective(self) -> Objective:
+        """What compile() asked for, resolved for the shape of the output."""
+        optimizer, loss, wanted = self._require_compiled()
+        if self._objective is None:
+            outputs = self.network.outputs
+            if len(outputs) != 1:
+                raise ValueError(f"{self.name}: fit needs 1 output, got {len(outputs)}")
+            resolved = tuple(metrics.resolve(metric, loss, outputs[0].shape) for metric in wanted)
+            self._objective = Objective(optimizer, loss, resolved)
+            self.network.store.reset_slots(optimizer.slots)
+        return self._objective
+
+    def _program(self, mode: str) -> Program:
+        if mode not in self._programs:
+            network = self.network
+            make: dict[str, Callable[[], Any]] = {
+                "predict": lambda: predict_graph(network),
+                "evaluate": lambda: evaluate_graph(network, self.objective),
+                "train": lambda: train_graph(network, self.objective),
+            }
+            self._programs[mode] = Program(make[mode](), network.store.parameters)
+        return self._programs[mode]
+
+    # ---- data at the door ----
+
+    def _inputs(self, x: Any) -> Arrays:
+        """One checked float32 array for each input, all of the same length."""
+        inputs = self.network.inputs
+        if len(inputs) == 1:
+            x = (x,)
+        elif not isinstance(x, (list, tuple)) or len(x) != len(inputs):
+            raise ValueError(f"{self.name}: expected a list of {len(inputs)} input arrays")
+        arrays: Arrays = []
+        for tensor, given in zip(inputs, x, strict=True):
+            array = as_float32(f"{self.name}: input {tensor.layer.name}", given)
+            check_shape(f"{self.name}: input {tensor.layer.name}", array.shape, tensor.shape)
+            arrays.append(array)
+        if len({len(array) for array in arrays}) != 1:
+            raise ValueError(f"{self.name}: inputs differ in their number of samples")
+        return arrays
+
+    def _samples(self, x: Any, y: Any) -> Arrays:
+        """Checked inputs and labels, at least one sample."""
+        arrays = self._inputs(x)
+        output, loss = self.network.outputs[0].shape, self.objective.loss
+        where = f"{self.name}: y"
+        if loss.sparse:
+            arrays.append(class_labels(where, y, output))
+        else:
+            arrays.append(dense_labels(where, y, output, probability=loss.probability))
+        samples, labels = len(arrays[0]), len(arrays[-1])
+        if samples != labels:
+            raise ValueError(f"{self.name}: x has {samples} samples but y has {labels}")
+        if samples == 0:
+            raise ValueError(f"{self.name}: expected at least one sample, got none")
+        return arrays
+
+    # ---- steps ----
+
+    def _train_step(self, arrays: Arrays, batch: int, **where: Any) -> tuple[float, ...]:
+        optimizer = self.optimizer
+        plan = self._program("train").plan(batch)
+        values = plan.run(
+            arrays,
+            learning_rate=optimizer.learning_rate,
+            seed=self.seed,
+            step=optimizer.iterations + 1,
+            **where,
+        )
+        optimizer.iterations += 1
+        return values
+
+    def train_on_batch(self, x: Any, y: Any, return_dict: bool = False) -> Any:
+        """One step on one batch: the loss, or [loss, metrics...], before the update."""
+        arrays = self._samples(x, y)
+        return self._results(self._train_step(arrays, len(arrays[0])), return_dict)
+
+    def test_on_batch(self, x: Any, y: Any, return_dict: bool = False) -> Any:
+        """The loss, or [loss, metrics...], of one batch."""
+        arrays = self._samples(x, y)
+        plan = self._program("evaluate").plan(len(arrays[0]))
+        return self._results(plan.run(arrays), return_dict)
+
+    def predict_on_batch(self, x: Any) -> Any:
+        return self.predict(x, batch_size=max(1, len(x)))
+
+    def _results(self, values: Sequence[float], return_dict: bool) -> Any:
+        if return_dict:
+            return dict(zip(self.metrics_names, values, strict=True))
+        return list(values) if len(values) > 1 else values[0]
+
+    def prediction_plan(self, batch: int) -> tuple[_core.Plan, tuple[int, ...]]:
+        """A plan of its own for one batch size, and the shape of one output: for Predictor."""
+        network = self.network
+        if len(network.inputs) != 1 or len(network.outputs) != 1:
+            raise ValueError(f"{self.name}: a predictor needs 1 input and 1 output")
+        plan = _core.Plan(
+            self._program("predict").graph, network.store.parameters, checked_batch(batch)
+        )
+        return plan, tuple(extent or 0 for extent in network.outputs[0].shape[1:])
+
+    # ---- whole data sets ----
+
+    def fit(
+        self,
+        x: Any,
+        y: Any,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: int | str = "auto",
+        callbacks: Callback | Sequence[Callback] | None = None,
+        validation_split: float = 0.0,
+        validation_data: tuple[Any, Any] | None = None,
+        shuffle: bool = True,
+        *,
+        initial_epoch: int = 0,
+    ) -> History:
+        """Trains for `epochs` passes over the samples.
+
+        Args:
+            verbose: 0 silent, 1 a bar on a terminal, 2 one line an epoch; "auto" is 1.
+            validation_split: this share is taken from the end, before shuffling.
+            validation_data: (x, y), instead of a share.
+            shuffle: a new order each epoch, a function of the model's seed and its steps so far.
+            initial_epoch: the number of the first epoch, to continue an earlier fit.
+        """
+        batch = checked_batch(batch_size)
+        epochs = checked_int("fit", "epochs", epochs, low=0)
+        arrays, validation = self._split(x, y, validation_split, validation_data)
+        history, progress = History(), Progress(verbose)
+        given = [callbacks] if isinstance(callbacks, Callback) else list(callbacks or [])
+        steps = -(-len(arrays[0]) // batch)
+        params = {"verbose": verbose, "epochs": epochs, "steps": steps}
+        hooks = CallbackList([history, *given], self, params)  # type: ignore[arg-type]
+        self.stop_training = False
+        hooks.call("on_train_begin")
+        try:
+            for epoch in range(initial_epoch, epochs):
+                hooks.call("on_epoch_begin", epoch)
+                progress.begin(f"Epoch {epoch + 1}/{epochs}", steps)
+                logs = self._epoch(arrays, batch, shuffle, hooks, progress)
+                if validation:
+                    scores = self._evaluate(validation, batch, hooks)
+                    logs.update((f"val_{name}", value) for name, value in scores.items())
+                progress.end(logs)
+                hooks.call("on_epoch_end", epoch, logs)
+                if self.stop_training:
+                    break
+        finally:
+            progress.close()
+        hooks.call("on_train_end")
+        return history
+
+    def _split(
+        self, x: Any, y: Any, share: float, given: tuple[Any, Any] | None
+    ) -> tuple[Arrays, Arrays | None]:
+        """Training and validation samples."""
+        arrays = self._samples(x, y)
+        if given is not None:
+            return arrays, self._samples(*given)
+        if not 0 <= share < 1:
+            raise ValueError(f"fit: validation_split must be in [0, 1), got {share!r}")
+        if share == 0:
+            return arrays, None
+        samples = len(arrays[0])
+        kept = int(samples * (1 - share))
+        if not 0 < kept < samples:
+            raise ValueError(f"fit: validation_split {share} leaves a part of {samples} empty")
+        return [array[:kept] for array in arrays], [array[kept:] for array in arrays]
+
+    def _epoch(
+        self, arrays: Arrays, batch: int, shuffle: bool, hooks: CallbackList, progress: Progress
+    ) -> Logs:
+        samples = len(arrays[0])
+        order = None
+        if shuffle:
+            order = epoch_permutation(samples, self.seed, self.optimizer.iterations)
+        begin = hooks.overridden("on_train_batch_begin")
+        end = hooks.overridden("on_train_batch_end")
+        means = RunningMeans(self.metrics_names)
+        for step, start in enumerate(range(0, samples, batch)):
+            for hook in begin:
+                hook(step, None)
+            count = min(batch, samples - start)
+            if order is None:
+                values = self._train_step(arrays, count, start=start)
+            else:
+                values = self._train_step(arrays, count, rows=order[start : start + count])
+            means.add(values, count)
+            logs = means.logs()
+            progress.step(logs)
+            for hook in end:
+                hook(step, logs)
+            if self.stop_training:
+                break
+        return means.logs()
+
+    def _evaluate(
+        self, arrays: Arrays, batch: int, hooks: CallbackList, progress: Progress | None = None
+    ) -> Logs:
+        hooks.call("on_test_begin")
+        program = self._program("evaluate")
+        means = RunningMeans(self.metrics_names)
+        samples = len(arrays[0])
+        for step, start in enumerate(range(0, samples, batch)):
+            hooks.call("on_test_batch_begin", step)
+            count = min(batch, samples - start)
+            means.add(program.plan(count).run(arrays, start=start), count)
+            if progress is not None:
+                progress.step(means.logs())
+            hooks.call("on_test_batch_end", step, means.logs())
+        hooks.call("on_test_end", means.logs())
+        return means.logs()
+
+    def evaluate(
+        self,
+        x: Any,
+        y: Any,
+        batch_size: int | None = None,
+        verbose: int | str = "auto",
+        *,
+        callbacks: Sequence[Callback] | None = None,
+        return_dict: bool = False,
+    ) -> Any:
+        """The loss, or [loss, metrics...], over the samples."""
+        batch = checked_batch(batch_size)
+        arrays = self._samples(x, y)
+        progress = Progress(verbose)
+        hooks = CallbackList(callbacks or [], self, {"verbose": verbose})  # type: ignore[arg-type]
+        progress.begin("Evaluate", -(-len(arrays[0]) // batch))
+        try:
+            logs = self._evaluate(arrays, batch, hooks, progress)
+            progress.end(logs)
+        finally:
+            progress.close()
+        return self._results(list(logs.values()), return_dict)
+
+    def predict(self, x: Any, batch_size: int | None = None) -> Any:
+        """The outputs for all samples; a list of arrays where the model has several outputs."""
+        batch = checked_batch(batch_size)
+        arrays = self._inputs(x)
+        samples = len(arrays[0])
+        outputs = [
+            np.empty((samples, *(extent or 0 for extent in tensor.shape[1:])), np.float32)
+            for tensor in self.network.outputs
+        ]
+        for start in range(0, samples, batch):
+            plan = self._program("predict").plan(min(batch, samples - start))
+            plan.run(arrays, outputs, start=start)
+        return outputs if len(outputs) > 1 else outputs[0]
+
+
+def checked_batch(batch_size: int | None) -> int:
+    if batch_size is None:
+        return DEFAULT_BATCH
+    if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)):
+        raise TypeError(f"batch_size must be an integer, got {batch_size!r}")
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be >= 1, got {batch_size!r}")
+    return int(batch_size)
