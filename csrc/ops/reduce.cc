@@ -11,7 +11,7 @@
 namespace pycnn {
 namespace {
 
-constexpr dim_t kColumnBlock = 256;  // channels per task of the first pass
+constexpr dim_t kColumnBlock = 512;  // channels per task of the first pass
 static_assert(kColumnBlock <= kMaxColumns);
 constexpr dim_t kChunkFloats = 16384;  // 64 KB: read twice for moments, the second time from L2
 constexpr dim_t kChunkRows = 64;       // at least, so that partial results stay small beside x
@@ -180,13 +180,17 @@ void batch_norm_inference_forward(const BatchNorm& op, const float* x, const flo
                                   float* workspace, Worker& worker) noexcept {
   const RowReduction& rows = op.reduction;
   float* const scale = coefficient(rows, workspace, 0);
+  float* const zeros = coefficient(rows, workspace, 1);
   for_channels(rows, worker, [&](dim_t first, dim_t count) noexcept {
     for (dim_t c = first; c < first + count; ++c) {
       scale[c] = static_cast<float>(gamma[c] / std::sqrt(double{var[c]} + op.epsilon));
+      zeros[c] = 0;
     }
   });
+  const float* const center = mean != nullptr ? mean : zeros;
+  const float* const shift = beta != nullptr ? beta : zeros;
   for_rows(rows, worker, [&](dim_t i, dim_t count) noexcept {
-    rows.kernels->normalize(x + i, mean, scale, beta, y + i, count, rows.C);
+    rows.kernels->normalize(x + i, center, scale, shift, y + i, count, rows.C);
   });
 }
 

@@ -33,15 +33,16 @@ inline V keep(V v, V neutral, typename V::Mask mask) {
   return select(mask, v, neutral);
 }
 
-// Fewer channels than this, and no multiple of the lanes: work on lcm(C, lanes) floats at a time,
-// so that vectors span pixels and only the last one of a run is masked.
+// Rows of fewer channels than this are taken several at a time, as many as give `vectors` or more
+// whole vectors: then vectors span pixels and only the last one of a run is masked.
 constexpr dim_t kFewChannels = 32;
 
 template <class V>
-constexpr dim_t column_period(dim_t C) {
-  if (C >= kFewChannels) return C;
+constexpr dim_t column_period(dim_t C, dim_t vectors) {
   dim_t period = C;
-  while (period % V::lanes != 0) period += C;
+  while (C < kFewChannels && period % V::lanes != 0) period += C;
+  const dim_t whole = period;
+  while (period % V::lanes == 0 && period < vectors * V::lanes) period += whole;
   return period;
 }
 
@@ -50,7 +51,7 @@ template <class V, int K>
 class Columns {
  public:
   Columns(dim_t C, const float* const (&coefficients)[K])
-      : C_(C), period_(column_period<V>(C)) {
+      : C_(C), period_(column_period<V>(C, 4)) {
     for (int k = 0; k < K; ++k) {
       source_[k] = coefficients[k];
       if (period_ == C) continue;

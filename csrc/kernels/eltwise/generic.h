@@ -60,12 +60,16 @@ void dropout(const DropoutKey& key, dim_t first, const float* x, float* y, dim_t
   for (dim_t i = 0; i < count; i += 4 * V::lanes) {
     typename V::Bits word[4];
     philox<V>(key, static_cast<std::uint64_t>(first + i) / 4, word);
-    for (int j = 0; j < 4; ++j) {
+    const auto drop = [&](int j, auto... mask) __attribute__((always_inline)) {
       const dim_t at = i + j * V::lanes;
-      const auto inside = V::tail_mask(count - at);
       const V u = V::from_int(word[j] >> 8) * unit;
-      const V z = V::load(x + at, inside) / keep;
-      select(le(rate, u), z, V::zero()).store(y + at, inside);
+      const V kept = V::load(x + at, mask...) / keep;
+      select(le(rate, u), kept, V::zero()).store(y + at, mask...);
+    };
+    if (i + 4 * V::lanes <= count) {
+      for (int j = 0; j < 4; ++j) drop(j);
+    } else {
+      for (int j = 0; j < 4; ++j) drop(j, V::tail_mask(count - i - j * V::lanes));
     }
   }
 }

@@ -23,27 +23,40 @@ inline void store_ahead(V v, std::uint8_t* y, dim_t channels, const std::uint8_t
   v.store_u8(y, end - y >= V::lanes ? V::lanes : channels);
 }
 
+// Loads channels c ... of a pixel; lanes past them hold whatever follows up to `end`, or 0. (Zen
+// does not prefetch for masked loads.)
 template <class V>
-inline V load_some(const float* x, dim_t channels) {
-  return channels >= V::lanes ? V::load(x) : V::load(x, V::tail_mask(channels));
+inline V load_ahead(const float* x, dim_t channels, const float* end) {
+  if (channels >= V::lanes || end - x >= V::lanes) return V::load(x);
+  return V::load(x, V::tail_mask(channels));
+}
+template <class V>
+inline V load_ahead(const std::uint8_t* x, dim_t channels, const std::uint8_t* end) {
+  return V::load_u8(x, end - x >= V::lanes ? V::lanes : channels);
+}
+
+// One past the last float that the windows of a run read.
+inline const float* end_of_input(const PoolRun& run, const float* x) {
+  return x + (run.pixels - 1) * run.x_step + (run.rows - 1) * run.row_stride +
+         (run.columns - 1) * run.column_stride + run.C;
 }
 
 enum class Arg { none, stored };
 
 template <class V, Arg kArg>
 void max_run(const PoolRun& run, const float* x, float* y, std::uint8_t* arg) {
-  const float* const y_end = y + run.pixels * run.C;
+  const float *const x_end = end_of_input(run, x), *const y_end = y + run.pixels * run.C;
   const std::uint8_t* const arg_end = arg + (kArg == Arg::stored ? run.pixels * run.C : 0);
   for (dim_t pixel = 0; pixel < run.pixels; ++pixel, x += run.x_step, y += run.C) {
     for (dim_t c = 0; c < run.C; c += V::lanes) {
       const dim_t channels = run.C - c;
-      V top = load_some<V>(x + c, channels);
+      V top = load_ahead<V>(x + c, channels, x_end);
       V index = V::set1(static_cast<float>(run.first_index));
       for (dim_t r = 0; r < run.rows; ++r) {
         const float* tap = x + r * run.row_stride + c;
         dim_t at = run.first_index + r * run.index_stride;
         for (dim_t s = 0; s < run.columns; ++s, tap += run.column_stride, ++at) {
-          const V v = load_some<V>(tap, channels);
+          const V v = load_ahead<V>(tap, channels, x_end);
           if constexpr (kArg == Arg::stored) {
             // Greater or NaN, and no NaN so far: the first maximum, or the first NaN.
             const auto take = ~le(v, top) & eq(top, top);
@@ -70,35 +83,42 @@ void max_pool(const PoolRun& run, const float* x, float* y, std::uint8_t* arg) n
   }
 }
 
-// Four vectors of channels at a time hide the latency of the additions where windows are large.
+// Several vectors of channels at a time hide the latency of the additions where windows are large.
+constexpr int kAverageVectors = 8;  // half of the registers of AVX2
+
+struct PoolEnds {
+  const float *x, *y;
+};
+
 template <class V, int K>
 inline void average_block(const PoolRun& run, const float* x, float* y, dim_t channels,
-                          const float* end) {
+                          const PoolEnds& ends) {
   V sum[K];
   for (int k = 0; k < K; ++k) sum[k] = V::zero();
   for (dim_t r = 0; r < run.rows; ++r) {
     const float* tap = x + r * run.row_stride;
     for (dim_t s = 0; s < run.columns; ++s, tap += run.column_stride) {
       for (int k = 0; k < K; ++k) {
-        sum[k] = sum[k] + load_some<V>(tap + k * V::lanes, K > 1 ? V::lanes : channels);
+        sum[k] = sum[k] + load_ahead<V>(tap + k * V::lanes, channels - k * V::lanes, ends.x);
       }
     }
   }
   const V divisor = V::set1(run.divisor);
   for (int k = 0; k < K; ++k) {
-    store_ahead(sum[k] / divisor, y + k * V::lanes, K > 1 ? V::lanes : channels, end);
+    store_ahead(sum[k] / divisor, y + k * V::lanes, channels - k * V::lanes, ends.y);
   }
 }
 
 template <class V>
 void average_pool(const PoolRun& run, const float* x, float* y) noexcept {
-  const float* const end = y + run.pixels * run.C;
+  constexpr dim_t kBlock = kAverageVectors * V::lanes;
+  const PoolEnds ends{end_of_input(run, x), y + run.pixels * run.C};
   for (dim_t pixel = 0; pixel < run.pixels; ++pixel, x += run.x_step, y += run.C) {
     dim_t c = 0;
-    for (; c + 4 * V::lanes <= run.C; c += 4 * V::lanes) {
-      average_block<V, 4>(run, x + c, y + c, 4 * V::lanes, end);
+    for (; c + kBlock <= run.C; c += kBlock) {
+      average_block<V, kAverageVectors>(run, x + c, y + c, kBlock, ends);
     }
-    for (; c < run.C; c += V::lanes) average_block<V, 1>(run, x + c, y + c, run.C - c, end);
+    for (; c < run.C; c += V::lanes) average_block<V, 1>(run, x + c, y + c, run.C - c, ends);
   }
 }
 
@@ -112,18 +132,23 @@ struct Cover {
   }
 };
 
-// dx[w][c] (+)= sum over the windows q covering w of term(q, w, c, channels)
+// dx[w][c] (+)= sum over the windows q covering w of term(q, c, channels, column), with column =
+// w + pad - q*stride, the place of w in window q, in all lanes.
 template <class V, class Term>
 [[gnu::always_inline]] inline void gather(const PoolRow& row, float* dx, Term&& term) {
   const float* const end = dx + row.W * row.C;
   const bool add = row.store == PoolRow::Store::add;
+  const V stride = V::set1(static_cast<float>(row.stride));
   Cover cover;
   for (dim_t w = 0; w < row.W; ++w, dx += row.C) {
     cover.move_to(row, w);
+    const V first = V::set1(static_cast<float>(w + row.pad - cover.q0 * row.stride));
     for (dim_t c = 0; c < row.C; c += V::lanes) {
       const dim_t channels = row.C - c;
-      V sum = V::zero();
-      for (dim_t q = cover.q0; q <= cover.q1; ++q) sum = sum + term(q, w, c, channels);
+      V sum = V::zero(), column = first;
+      for (dim_t q = cover.q0; q <= cover.q1; ++q, column = column - stride) {
+        sum = sum + term(q, c, channels, column);
+      }
       if (!add) {
         store_ahead(sum, dx + c, channels, end);
       } else if (channels >= V::lanes) {
@@ -138,21 +163,28 @@ template <class V, class Term>
 
 template <class V>
 void max_gather(const PoolRow& row, const std::uint8_t* arg, const float* dy, float* dx) noexcept {
-  gather<V>(row, dx, [&](dim_t q, dim_t w, dim_t c, dim_t channels) __attribute__((always_inline)) {
-    const auto index = static_cast<float>(row.row_index + w + row.pad - q * row.stride);
+  const dim_t size = row.Q * row.C;
+  const V before = V::set1(static_cast<float>(row.row_index));
+  gather<V>(row, dx, [&](dim_t q, dim_t c, dim_t channels, V column)
+                         __attribute__((always_inline)) {
     const dim_t at = q * row.C + c;
-    const V hit = V::load_u8(arg + at, channels);
-    return select(eq(hit, V::set1(index)), load_some<V>(dy + at, channels), V::zero());
+    const V hit = load_ahead<V>(arg + at, channels, arg + size) - before;
+    return select(eq(hit, column), load_ahead<V>(dy + at, channels, dy + size), V::zero());
   });
 }
 
 template <class V>
 void average_gather(const PoolRow& row, const float* dy, float* dx) noexcept {
-  gather<V>(row, dx, [&](dim_t q, dim_t, dim_t c, dim_t channels) __attribute__((always_inline)) {
+  const float* const end = dy + row.Q * row.C;
+  const V whole = V::set1(1.0f / (row.tap_rows * static_cast<float>(row.S)));
+  gather<V>(row, dx, [&](dim_t q, dim_t c, dim_t channels, V) __attribute__((always_inline)) {
     const dim_t first = q * row.stride - row.pad, last = first + row.S;
-    const dim_t columns = (last < row.W ? last : row.W) - (first > 0 ? first : 0);
-    const V share = V::set1(1.0f / (row.tap_rows * static_cast<float>(columns)));
-    return load_some<V>(dy + q * row.C + c, channels) * share;
+    V share = whole;
+    if (first < 0 || last > row.W) {
+      const dim_t columns = (last < row.W ? last : row.W) - (first > 0 ? first : 0);
+      share = V::set1(1.0f / (row.tap_rows * static_cast<float>(columns)));
+    }
+    return load_ahead<V>(dy + q * row.C + c, channels, end) * share;
   });
 }
 
@@ -164,7 +196,8 @@ inline float* clear(float* begin, float* end) {
 template <class V>
 void max_unpool(const PoolRow& row, const std::uint8_t* arg, const float* dy, float* dx) noexcept {
   float* const begin = dx;
-  const float* const end = dx + row.W * row.C;
+  const float *const end = dx + row.W * row.C, *const dy_end = dy + row.Q * row.C;
+  const std::uint8_t* const arg_end = arg + row.Q * row.C;
   for (dim_t q = 0; q < row.Q; ++q, arg += row.C, dy += row.C) {
     const dim_t first = q * row.stride - row.pad;
     const dim_t stop = first + row.S < row.W ? first + row.S : row.W;
@@ -174,8 +207,8 @@ void max_unpool(const PoolRow& row, const std::uint8_t* arg, const float* dy, fl
       const V index = V::set1(static_cast<float>(row.row_index + w - first));
       for (dim_t c = 0; c < row.C; c += V::lanes) {
         const dim_t channels = row.C - c;
-        const auto hit = eq(V::load_u8(arg + c, channels), index);
-        const V g = load_some<V>(dy + c, channels);
+        const auto hit = eq(load_ahead<V>(arg + c, channels, arg_end), index);
+        const V g = load_ahead<V>(dy + c, channels, dy_end);
         store_ahead(select(hit, g, V::zero()), dx + c, channels, end);
       }
     }

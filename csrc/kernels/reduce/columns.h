@@ -26,10 +26,8 @@ struct FoldShape {
 
 template <class V>
 FoldShape fold_shape(dim_t ldx, dim_t rows, dim_t C) {
-  const dim_t period = column_period<V>(C);
-  // Wider than one vector also hides the latency of adding to the same accumulator.
-  dim_t wide = period;
-  while (wide < 8 * V::lanes) wide += period;
+  // Eight vectors hide the latency of adding to the same accumulator.
+  const dim_t wide = column_period<V>(C, 8);
   if (ldx != C || wide > kMaxColumns || rows * C < wide) return {C, ldx, rows, 0};
   return {wide, wide, rows * C / wide, rows * C % wide};
 }
