@@ -69,40 +69,38 @@ PackedBlock scratch_block(const Op& op, Worker& worker) {
   const dim_t entries = op.shape.R * op.block_rows;
   auto* offsets = reinterpret_cast<dim_t*>(worker.scratch());
   auto* x = reinterpret_cast<float*>(offsets + 2 * entries);
-  const dim_t x_floats = op.cgroup * op.input_rows() * op.columns() * op.panel;
-  return {x, x + x_floats + kPanelSlack, offsets, offsets + entries};
+  return {x, x + op.cgroup * op.x_pitch(), offsets, offsets + entries};
 }
 
 void pack_x(const Op& op, const Task& t, const PackedBlock& block, const float* x) {
   const Conv2dShape& s = op.shape;
-  const dim_t Cg = s.C / s.G, columns = op.columns(), width = op.panel;
+  const dim_t Cg = s.C / s.G, columns = op.columns(), width = op.panel, pitch = op.x_pitch();
   const dim_t left = std::min(s.pad.left, columns);
   const dim_t inside =
       op.flat_pixels > 0 ? block.pixels : std::clamp<dim_t>(s.W, 0, columns - left);
-  for (dim_t panel = t.panel0; panel < t.panel1; ++panel) {
-    float* out = block.x + (panel - t.panel0) * op.input_rows() * columns * width;
-    const dim_t c0 = panel * width, channels = std::min(width, Cg - c0);
-    for_each_image(s, block.first, block.last, [&](const ImageRows& image) {
-      for (dim_t h = image.h0; h < image.h1; ++h, out += columns * width) {
-        std::fill_n(out, left * width, 0.0f);
-        const float* row = x + (image.n * s.H + h) * s.W * s.C + t.g * Cg + c0;
-        op.pack_panel(row, s.C, out + left * width, width, inside, channels);
-        std::fill(out + (left + inside) * width, out + columns * width, 0.0f);
+  const dim_t c0 = t.panel0 * width, channels = std::min(Cg, t.panel1 * width) - c0;
+  float* out = block.x;
+  for_each_image(s, block.first, block.last, [&](const ImageRows& image) {
+    for (dim_t h = image.h0; h < image.h1; ++h, out += columns * width) {
+      const float* row = x + (image.n * s.H + h) * s.W * s.C + t.g * Cg + c0;
+      op.pack_panels({row, s.C, out + left * width, pitch, inside, channels, width});
+      for (dim_t panel = 0; panel < t.panel1 - t.panel0; ++panel) {
+        float* halo = out + panel * pitch;
+        std::fill_n(halo, left * width, 0.0f);
+        std::fill(halo + (left + inside) * width, halo + columns * width, 0.0f);
       }
-    });
-  }
+    }
+  });
 }
 
 void pack_dy(const Op& op, const Task& t, const PackedBlock& block, const float* dy) {
   const Conv2dShape& s = op.shape;
   const dim_t Kg = s.K / s.G, nr = op.weights.nr, Q = s.Q();
-  float* out = block.dy;
-  for (dim_t kb = t.kb0; kb < t.kb1; ++kb, out += op.block_rows * Q * nr) {
-    const float* first = dy + t.g * Kg + kb * nr;
-    for (dim_t row = block.first; row < block.last; ++row) {
-      op.pack_panel(first + row * Q * s.K, s.K, out + (row - block.first) * Q * nr, nr,
-                    block.pixels, std::min(nr, Kg - kb * nr));
-    }
+  const dim_t k0 = t.kb0 * nr, channels = std::min(Kg, t.kb1 * nr) - k0;
+  for (dim_t row = block.first; row < block.last; ++row) {
+    op.pack_panels({dy + row * Q * s.K + t.g * Kg + k0, s.K,
+                    block.dy + (row - block.first) * Q * nr, op.dy_pitch(), block.pixels, channels,
+                    nr});
   }
 }
 
@@ -133,7 +131,7 @@ void multiply_tap_row(const Op& op, const Task& t, const PackedBlock& block, dim
   BrgemmArgs args{};
   args.a_offset = block.x_offset + r * op.block_rows;
   args.b_offset = block.dy_offset + r * op.block_rows;
-  args.b = block.dy + (kb - t.kb0) * op.block_rows * s.Q() * nr;
+  args.b = block.dy + (kb - t.kb0) * op.dy_pitch();
   args.lda = s.stride.w * op.panel;
   args.ldc = args.n = nr;
   args.count = count;
@@ -155,7 +153,7 @@ void multiply_tap_row(const Op& op, const Task& t, const PackedBlock& block, dim
     return;
   }
   for (dim_t panel = t.panel0; panel < t.panel1; ++panel) {
-    const float* a = block.x + (panel - t.panel0) * op.input_rows() * op.columns() * op.panel;
+    const float* a = block.x + (panel - t.panel0) * op.x_pitch();
     const dim_t c0 = panel * op.panel, m = std::min(op.panel, Cg - c0);
     for (dim_t tap = 0; tap < s.S; ++tap) {
       multiply(a + tap * s.dilation.w * op.panel, m, tap * Cg + c0);
@@ -228,9 +226,7 @@ dim_t Conv2dBackwardWeights::input_rows() const {
 
 dim_t Conv2dBackwardWeights::scratch_floats() const {
   const dim_t offsets = 2 * 2 * shape.R * block_rows;  // two lists of 8-byte offsets
-  const dim_t x = cgroup * input_rows() * columns() * panel;
-  const dim_t dy = kgroup * block_rows * shape.Q() * weights.nr;
-  return offsets + x + dy + 2 * kPanelSlack;
+  return offsets + cgroup * x_pitch() + kgroup * dy_pitch() + kPanelSlack;
 }
 
 Conv2dBackwardWeights make_conv2d_backward_weights(const Conv2dShape& shape, Isa isa) {
@@ -245,7 +241,7 @@ Conv2dBackwardWeights make_conv2d_backward_weights(const Conv2dShape& shape, Isa
   }
   op.weights = make_packed_weights(s.R, s.S, s.C, s.K, s.G, isa);
   op.tile = &select_brgemm(s.K / s.G, isa);
-  op.pack_panel = brgemm_family(isa).pack_panel;
+  op.pack_panels = brgemm_family(isa).pack_panels;
   choose_blocking(op);
   return op;
 }

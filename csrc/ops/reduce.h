@@ -36,6 +36,7 @@ BatchNorm make_batch_norm(dim_t rows, dim_t C, float epsilon, Isa isa);
 void batch_norm_training_forward(const BatchNorm& op, const float* x, const float* gamma,
                                  const float* beta, float* y, float* mean, float* var,
                                  float* workspace, Worker& worker) noexcept;
+// With mean and var given; mean and beta may be null (= 0): the gradient through a frozen layer.
 void batch_norm_inference_forward(const BatchNorm& op, const float* x, const float* gamma,
                                   const float* beta, const float* mean, const float* var, float* y,
                                   float* workspace, Worker& worker) noexcept;

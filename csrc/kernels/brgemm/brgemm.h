@@ -43,17 +43,23 @@ struct BrgemmArgs {
 
 using BrgemmFn = void (*)(const BrgemmArgs& args) noexcept;
 
-// Copies `rows` runs of `width` floats, src_stride apart, to runs dst_stride >= width apart and
-// puts zeros in the gaps. May write up to kPanelSlack floats beyond the last run.
-using PackPanelFn = void (*)(const float* src, dim_t src_stride, float* dst, dim_t dst_stride,
-                             dim_t rows, dim_t width) noexcept;
+// Cuts the channels of pixels into panels: dst[panel * panel_stride + pixel * width + j] =
+// src[pixel * src_stride + panel * width + j], zero where panel * width + j >= channels.
+// width is at most 4 vectors. May write kPanelSlack floats beyond a panel's last pixel.
+struct PackArgs {
+  const float* src;
+  dim_t src_stride;
+  float* dst;
+  dim_t panel_stride;
+  dim_t pixels, channels, width;
+};
+using PackPanelsFn = void (*)(const PackArgs& args) noexcept;
 constexpr dim_t kPanelSlack = 16;
 
 struct BrgemmTile {
   const char* name;
   int mr, nr;               // the largest m, and the width of a packed B row
   int lanes;                // floats in a vector
-  double efficiency;        // share of the FMA peak that full tiles reach in L1
   const BrgemmFn* rows;     // rows[(vectors - 1) * mr + m - 1], vectors = ceil(n / lanes)
   const BrgemmFn* columns;  // the same for column order
 
@@ -67,11 +73,11 @@ struct BrgemmTile {
 struct BrgemmFamily {
   const BrgemmTile* tiles;
   int count;
-  PackPanelFn pack_panel;
+  PackPanelsFn pack_panels;
 };
 const BrgemmFamily& brgemm_family(Isa isa);
 
-// The tile with the least time per useful column for an n-column result.
+// The tile with the least estimated time for an n-column result; the first of equals.
 const BrgemmTile& select_brgemm(dim_t n, Isa isa);
 
 }  // namespace pycnn

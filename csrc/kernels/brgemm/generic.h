@@ -144,16 +144,38 @@ void columns_kernel(const BrgemmArgs& args) noexcept {
   finish(acc, p, tail, full);
 }
 
+// NV vectors cover `width` floats; the last may reach beyond, which the next pixel overwrites.
+template <class V, int NV>
+[[gnu::always_inline]] inline void pack_pixels(const PackArgs& p) {
+  const typename V::Mask tail = V::tail_mask(p.width - dim_t{NV - 1} * V::lanes);
+  const dim_t whole = p.channels / p.width, rest = p.channels % p.width;
+  for (dim_t pixel = 0; pixel < p.pixels; ++pixel) {
+    const float* src = p.src + pixel * p.src_stride;
+    float* dst = p.dst + pixel * p.width;
+    for (dim_t panel = 0; panel < whole; ++panel, src += p.width, dst += p.panel_stride) {
+      PYCNN_UNROLL for (int j = 0; j < NV - 1; ++j) {
+        V::load(src + j * V::lanes).store(dst + j * V::lanes);
+      }
+      V::load(src + (NV - 1) * V::lanes, tail).store(dst + (NV - 1) * V::lanes);
+    }
+    for (dim_t j = 0; rest > 0 && j < NV; ++j) {
+      V::load(src + j * V::lanes, V::tail_mask(rest - j * V::lanes)).store(dst + j * V::lanes);
+    }
+  }
+}
+
 template <class V>
-void pack_panel(const float* src, dim_t src_stride, float* dst, dim_t dst_stride, dim_t rows,
-                dim_t width) noexcept {
-  const dim_t body = width / V::lanes * V::lanes;
-  const typename V::Mask tail = V::tail_mask(width - body);
-  for (dim_t row = 0; row < rows; ++row, src += src_stride, dst += dst_stride) {
-    dim_t j = 0;
-    for (; j < body; j += V::lanes) V::load(src + j).store(dst + j);
-    if (j < width) V::load(src + j, tail).store(dst + j);  // the next run overwrites the excess
-    for (j += j < width ? V::lanes : 0; j < dst_stride; j += V::lanes) V::zero().store(dst + j);
+void pack_panels(const PackArgs& args) noexcept {
+  const PackArgs p = args;
+  switch ((p.width + V::lanes - 1) / V::lanes) {
+    case 1:
+      return pack_pixels<V, 1>(p);
+    case 2:
+      return pack_pixels<V, 2>(p);
+    case 3:
+      return pack_pixels<V, 3>(p);
+    default:
+      return pack_pixels<V, 4>(p);
   }
 }
 
@@ -177,9 +199,9 @@ struct Kernels<V, MR, NV, Indices<I...>> {
 };
 
 template <class V, int MR, int NV>
-constexpr BrgemmTile make_tile(const char* name, double efficiency) {
+constexpr BrgemmTile make_tile(const char* name) {
   using K = Kernels<V, MR, NV>;
-  return {name, MR, NV * V::lanes, V::lanes, efficiency, K::rows, K::columns};
+  return {name, MR, NV * V::lanes, V::lanes, K::rows, K::columns};
 }
 
 }  // namespace
