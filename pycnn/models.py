@@ -199,8 +199,12 @@ class Sequential(Model):
             raise
         self._stack.append(layer)
         this = weakref.ref(self)
-        layer.make_store = lambda: getattr(this(), "network", None)
+        layer.make_store = lambda: (model := this()) and model._touch_store()
         self._forget_network()
+
+    def _touch_store(self) -> object:
+        """Makes the weights, where the input's shape is known."""
+        return self.network.store if len(self._outputs) > 1 else None
 
     def pop(self) -> Layer:
         """Takes the top layer off."""

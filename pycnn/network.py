@@ -137,3 +137,4 @@ class Names:
     def release(self, layer: Layer) -> None:
         """Gives the name of a claimed layer back."""
         self._taken.discard(layer.name)
+        self._last.clear()  # start again from the lowest free number

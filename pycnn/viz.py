@@ -33,9 +33,10 @@ def save_report(
     Shape: images (N, H, W, C), y_true (N), probabilities (N, K)
     """
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     y_pred = probabilities.argmax(axis=-1)
-    figure = Figure(figsize=(13, 7.5), layout="constrained")
+    figure = Figure(figsize=(13, 7.5), layout=ConstrainedLayoutEngine(h_pad=0.1, w_pad=0.1))
     figure.suptitle(title, fontsize=15)
     halves = figure.add_gridspec(2, 1, height_ratios=(1.6, 1))
     top, bottom = figure.add_subfigure(halves[0]), figure.add_subfigure(halves[1])
