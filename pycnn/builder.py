@@ -41,6 +41,7 @@ class GraphBuilder:
         self.weights: dict[str, WeightSpec] = {}  # in order of declaration
         self.values: dict[str, int] = {}  # of the weights
         self.averages: list[tuple[int, int, float]] = []  # (weight, sample, momentum)
+        self.least_batch = 1, ""  # and the layer that asks for it
         self.name = ""  # of the layer being built
         self._trainable = True
         self._streams = 0
@@ -83,6 +84,10 @@ class GraphBuilder:
     def moving_average(self, parameter: int, sample: int, momentum: float) -> None:
         """Asks for parameter = momentum*parameter + (1-momentum)*sample after the step."""
         self.averages.append((parameter, sample, momentum))
+
+    def require_batch(self, samples: int) -> None:
+        """Refuses to run the graph on fewer samples."""
+        self.least_batch = max(self.least_batch, (samples, self.name))
 
     def next_stream(self) -> int:
         """A stream of random numbers no other node of the graph uses."""

@@ -7,6 +7,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from . import _core
+from .builder import GraphBuilder
 from .losses import Loss
 from .metrics import Metric
 from .network import Network
@@ -29,22 +30,22 @@ class Objective:
         return ["loss", *(metric.name for metric in self.metrics)]
 
 
-def predict_graph(network: Network) -> _core.Graph:
+def predict_graph(network: Network) -> GraphBuilder:
     """Inputs -> outputs."""
     graph, values = network.build(training=False)
     for output in network.outputs:
         graph.core.mark_output(values[id(output)])
-    return graph.core
+    return graph
 
 
-def evaluate_graph(network: Network, objective: Objective) -> _core.Graph:
+def evaluate_graph(network: Network, objective: Objective) -> GraphBuilder:
     """Inputs, labels -> loss, metrics."""
     graph, values = network.build(training=False)
     _add_objective(graph.core, values[id(network.outputs[0])], objective)
-    return graph.core
+    return graph
 
 
-def train_graph(network: Network, objective: Objective) -> _core.Graph:
+def train_graph(network: Network, objective: Objective) -> GraphBuilder:
     """Inputs, labels -> loss, metrics; updates the weights and the moving averages."""
     graph, values = network.build(training=True)
     loss = _add_objective(graph.core, values[id(network.outputs[0])], objective)
@@ -55,7 +56,7 @@ def train_graph(network: Network, objective: Objective) -> _core.Graph:
             objective.optimizer.add_update(graph.core, graph.values[name], gradient, name)
     for weight, sample, momentum in graph.averages:
         graph.core.moving_average(weight, sample, momentum=momentum)
-    return graph.core
+    return graph
 
 
 def _add_objective(graph: _core.Graph, y_pred: int, objective: Objective) -> int:
@@ -81,14 +82,19 @@ def _add_objective(graph: _core.Graph, y_pred: int, objective: Objective) -> int
 class Program:
     """A graph and the plans made from it; the least recently used plans are dropped."""
 
-    def __init__(self, graph: _core.Graph, parameters: _core.Parameters) -> None:
-        self.graph = graph
+    def __init__(self, graph: GraphBuilder, parameters: _core.Parameters) -> None:
+        self.graph = graph.core
+        self._least_batch = graph.least_batch
         self._parameters = parameters
         self._plans: OrderedDict[int, _core.Plan] = OrderedDict()
 
     def plan(self, batch: int) -> _core.Plan:
+        """The plan for this many samples."""
         plan = self._plans.get(batch)
         if plan is None:
+            least, layer = self._least_batch
+            if batch < least:
+                raise ValueError(f"{layer}: needs batches of >= {least} samples, got {batch}")
             plan = _core.Plan(self.graph, self._parameters, batch)
             while len(self._plans) >= MAX_PLANS:
                 self._plans.popitem(last=False)

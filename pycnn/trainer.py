@@ -229,6 +229,7 @@ class Trainer:
         batch = checked_batch(batch_size)
         epochs = checked_int("fit", "epochs", epochs, low=0)
         arrays, validation = self._split(x, y, validation_split, validation_data)
+        self._prepare(len(arrays[0]), batch)
         history, progress = History(), Progress(verbose)
         given = [callbacks] if isinstance(callbacks, Callback) else list(callbacks or [])
         steps = -(-len(arrays[0]) // batch)
@@ -252,6 +253,11 @@ class Trainer:
             progress.close()
         hooks.call("on_train_end")
         return history
+
+    def _prepare(self, samples: int, batch: int) -> None:
+        """Makes the plans of an epoch's full and last batch, so that errors come early."""
+        for count in {min(batch, samples), samples % batch} - {0}:
+            self._program("train").plan(count)
 
     def _split(
         self, x: Any, y: Any, share: float, given: tuple[Any, Any] | None

@@ -73,6 +73,8 @@ class BatchNormalization(Layer):
             return graph.core.batch_norm_inference(
                 x, gamma, beta, mean, variance, epsilon=self.epsilon, name=self.name
             )
+        if math.prod(shape[:-1]) == 1:
+            graph.require_batch(2)  # one value has no variance
         y, batch_mean, batch_variance = graph.core.batch_norm_training(
             x, gamma, beta, epsilon=self.epsilon, name=self.name
         )
