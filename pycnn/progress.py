@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 REFRESH_SECONDS = 0.1  # of the numbers behind the bar
@@ -40,13 +40,14 @@ class Progress:
 
             self._bar = tqdm(total=steps, desc=title, unit="step", dynamic_ncols=True)
 
-    def step(self, logs: Mapping[str, float]) -> None:
+    def step(self, logs: Callable[[], Mapping[str, float]]) -> None:
+        """One more step; asks for the logs only where they are shown."""
         if self._bar is None:
             return
         now = time.perf_counter()
         if now - self._shown > REFRESH_SECONDS:
             self._shown = now
-            self._bar.set_postfix_str(format_logs(logs), refresh=False)
+            self._bar.set_postfix_str(format_logs(logs()), refresh=False)
         self._bar.update()
 
     def end(self, logs: Mapping[str, float]) -> None:
@@ -55,7 +56,8 @@ class Progress:
             self.close()
         elif not self._silent:
             seconds = time.perf_counter() - self._start
-            print(f"{self._title} - {seconds:.1f}s - {format_logs(logs)}", flush=True)
+            parts = [self._title, f"{seconds:.1f}s", format_logs(logs)]
+            print(" - ".join(part for part in parts if part), flush=True)
 
     def close(self) -> None:
         """Leaves the bar as it is, as after Ctrl-C."""

@@ -49,6 +49,7 @@ class Trainer:
     """The part of a model that runs it. Models provide `name`, `network` and `seed`."""
 
     name: str
+    history: History | None = None  # of the last fit()
     stop_training = False
 
     def __init__(self) -> None:
@@ -235,7 +236,7 @@ class Trainer:
         steps = -(-len(arrays[0]) // batch)
         params = {"verbose": verbose, "epochs": epochs, "steps": steps}
         hooks = CallbackList([history, *given], self, params)  # type: ignore[arg-type]
-        self.stop_training = False
+        self.history, self.stop_training = history, False
         hooks.call("on_train_begin")
         try:
             for epoch in range(initial_epoch, epochs):
@@ -295,10 +296,9 @@ class Trainer:
             else:
                 values = self._train_step(arrays, count, rows=order[start : start + count])
             means.add(values, count)
-            logs = means.logs()
-            progress.step(logs)
+            progress.step(means.logs)
             for hook in end:
-                hook(step, logs)
+                hook(step, means.logs())
             if self.stop_training:
                 break
         return means.logs()
@@ -308,15 +308,19 @@ class Trainer:
     ) -> Logs:
         hooks.call("on_test_begin")
         program = self._program("evaluate")
+        begin = hooks.overridden("on_test_batch_begin")
+        end = hooks.overridden("on_test_batch_end")
         means = RunningMeans(self.metrics_names)
         samples = len(arrays[0])
         for step, start in enumerate(range(0, samples, batch)):
-            hooks.call("on_test_batch_begin", step)
+            for hook in begin:
+                hook(step, None)
             count = min(batch, samples - start)
             means.add(program.plan(count).run(arrays, start=start), count)
             if progress is not None:
-                progress.step(means.logs())
-            hooks.call("on_test_batch_end", step, means.logs())
+                progress.step(means.logs)
+            for hook in end:
+                hook(step, means.logs())
         hooks.call("on_test_end", means.logs())
         return means.logs()
 
@@ -343,7 +347,7 @@ class Trainer:
             progress.close()
         return self._results(list(logs.values()), return_dict)
 
-    def predict(self, x: Any, batch_size: int | None = None) -> Any:
+    def predict(self, x: Any, batch_size: int | None = None, verbose: int | str = 0) -> Any:
         """The outputs for all samples; a list of arrays where the model has several outputs."""
         batch = checked_batch(batch_size)
         arrays = self._inputs(x)
@@ -352,9 +356,16 @@ class Trainer:
             np.empty((samples, *(extent or 0 for extent in tensor.shape[1:])), np.float32)
             for tensor in self.network.outputs
         ]
-        for start in range(0, samples, batch):
-            plan = self._program("predict").plan(min(batch, samples - start))
-            plan.run(arrays, outputs, start=start)
+        progress = Progress(verbose)
+        progress.begin("Predict", -(-samples // batch))
+        try:
+            for start in range(0, samples, batch):
+                plan = self._program("predict").plan(min(batch, samples - start))
+                plan.run(arrays, outputs, start=start)
+                progress.step(dict)
+            progress.end({})
+        finally:
+            progress.close()
         return outputs if len(outputs) > 1 else outputs[0]
 
 

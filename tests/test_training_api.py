@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""compile, fit, evaluate, predict, and the callbacks: what Keras promises, and repeatability."""
+"""compile, fit, evaluate, predict: what Keras promises, and repeatability."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 import pytest
+from toys import blobs, classifier, linear, same_weights
 
 import pycnn
 from pycnn import callbacks, losses, metrics, optimizers, reference
@@ -17,32 +18,6 @@ from pycnn.models import Model, Sequential
 @pytest.fixture(autouse=True)
 def _seed():
     pycnn.set_seed(0)
-
-
-def blobs(samples=90, classes=3, seed=0):
-    """Points around the corners of a simplex: easy to separate."""
-    generator = np.random.default_rng(seed)
-    y = generator.integers(0, classes, samples)
-    x = 2 * np.eye(classes)[y] + generator.standard_normal((samples, classes)) / 3
-    return x.astype(np.float32), y
-
-
-def classifier(classes=3, optimizer="adam", **compile_options):
-    model = Sequential([Dense(8, activation="relu", input_dim=classes), Dropout(0.1)])
-    model.add(Dense(classes, activation="softmax"))
-    options = {"loss": "sparse_categorical_crossentropy", "metrics": ["accuracy"]}
-    model.compile(optimizer, **{**options, **compile_options})
-    return model
-
-
-def linear(optimizer="sgd", loss="mse", **options):
-    model = Sequential([Dense(1, input_dim=2)])
-    model.compile(optimizer, loss, **options)
-    return model
-
-
-def same_weights(a, b):
-    return all(map(np.array_equal, a.get_weights(), b.get_weights()))
 
 
 # --- fit ----------------------------------------------------------------------------------------
@@ -319,6 +294,14 @@ def test_predictor_predicts_the_same():
     np.testing.assert_array_equal(predictor(x), model.predict(x))
 
 
+def test_predict_accepts_verbose(capsys):
+    model = classifier()
+    model.predict(np.zeros((3, 3)), verbose=0)
+    assert capsys.readouterr().out == ""
+    model.predict(np.zeros((3, 3)), verbose=1)
+    assert capsys.readouterr().out.startswith("Predict - 0.")
+
+
 def test_predict_of_nothing():
     assert classifier().predict(np.zeros((0, 3))).shape == (0, 3)
 
@@ -395,158 +378,6 @@ def test_compile_comes_first():
 def test_bad_numbers_of_optimizers_are_refused(make):
     with pytest.raises(ValueError, match=r"(SGD|Adam): \w+ must be"):
         make()
-
-
-def test_specs_are_values():
-    assert repr(optimizers.SGD(0.1, momentum=0.9)) == "SGD(learning_rate=0.1, momentum=0.9)"
-    assert optimizers.Adam(0.1) == optimizers.Adam(0.1) != optimizers.Adam(0.2)
-    assert losses.get("mse") == losses.MeanSquaredError()
-    assert (
-        optimizers.get({"class_name": "SGD", "config": {"learning_rate": 0.5}}).learning_rate == 0.5
-    )
-    assert metrics.BinaryAccuracy(threshold=0.3).get_config() == {
-        "name": "binary_accuracy",
-        "threshold": 0.3,
-    }
-
-
-# --- callbacks ----------------------------------------------------------------------------------
-
-
-def test_hooks_are_called_in_keras_order():
-    calls = []
-    hooks = [name for name in vars(callbacks.Callback) if name.startswith("on_")]
-
-    def record(name):
-        return lambda *arguments: calls.append((name, len(arguments)))
-
-    recorder = callbacks.LambdaCallback(**{name: record(name) for name in hooks})
-    x, y = blobs(4)
-    classifier().fit(x, y, verbose=0, callbacks=[recorder], validation_data=(x, y))
-    names = [name for name, _ in calls]
-    assert names == [
-        "on_train_begin", "on_epoch_begin", "on_train_batch_begin", "on_train_batch_end",
-        "on_test_begin", "on_test_batch_begin", "on_test_batch_end", "on_test_end",
-        "on_epoch_end", "on_train_end",
-    ]  # fmt: skip
-
-
-def test_callback_refusals():
-    with pytest.raises(TypeError, match="unknown hook 'on_lunch'"):
-        callbacks.LambdaCallback(on_lunch=print)
-    with pytest.raises(TypeError, match="expected Callback objects"):
-        classifier().fit(*blobs(), callbacks=[print], verbose=0)
-    with pytest.raises(ValueError, match="mode must be"):
-        callbacks.EarlyStopping(mode="up")
-
-
-def scripted(values, **options):
-    """EarlyStopping fed with val_loss values; returns it and the number of epochs run."""
-    stopping = callbacks.EarlyStopping(**options)
-    model = linear()
-    stopping.set_model(model)
-    model.stop_training = False
-    stopping.on_train_begin()
-    for epoch, value in enumerate(values):
-        model.set_weights([np.full((2, 1), epoch), np.zeros(1)])
-        stopping.on_epoch_end(epoch, {"val_loss": value})
-        if model.stop_training:
-            break
-    stopping.on_train_end()
-    return stopping, epoch + 1, model.get_weights()[0][0, 0]
-
-
-def test_early_stopping():
-    assert scripted([3, 2, 2.5, 2.5, 1], patience=2)[1] == 4
-    assert scripted([3, 2, 2.5, 1, 0.5], patience=2)[1] == 5
-    assert scripted([3, 2, 1.95, 1.9], patience=1, min_delta=0.2)[1] == 3
-    assert scripted([3, 2, 1.9], patience=1, baseline=1.0)[1] == 3
-    assert scripted([1, 2, 3, 4], patience=1, start_from_epoch=2)[1] == 4
-    assert scripted([3, math.nan, math.nan], patience=2)[1] == 3
-    stopping, _, restored = scripted([3, 2, 5, 6], patience=2, restore_best_weights=True)
-    assert (stopping.best_epoch, stopping.best, restored) == (1, 2, 1)
-    assert scripted([3, 2, 5], patience=9, restore_best_weights=True)[2] == 1
-
-
-def test_early_stopping_maximises_accuracies():
-    assert callbacks.EarlyStopping("val_accuracy").mode == "max"
-    assert callbacks.EarlyStopping("val_loss").mode == "min"
-
-
-def test_early_stopping_ends_fit_and_warns_without_its_value():
-    x, y = blobs()
-    model = classifier(optimizer=optimizers.SGD(0.0))
-    stop = callbacks.EarlyStopping("loss", patience=1, min_delta=1.0)
-    assert len(model.fit(x, y, epochs=9, verbose=0, callbacks=stop).epoch) == 2
-    with pytest.warns(UserWarning, match="val_loss is not among loss, accuracy"):
-        model.fit(x, y, verbose=0, callbacks=callbacks.EarlyStopping())
-
-
-def test_model_checkpoint(tmp_path):
-    x, y = blobs()
-    model = classifier()
-    every = callbacks.ModelCheckpoint(tmp_path / "{epoch:02d}.pycnn")
-    best = callbacks.ModelCheckpoint(tmp_path / "best.pycnn", "loss", save_best_only=True)
-    model.fit(x, y, epochs=2, verbose=0, callbacks=[every, best])
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["01.pycnn", "02.pycnn", "best.pycnn"]
-    assert same_weights(pycnn.load_model(tmp_path / "02.pycnn"), model)
-    best.set_model(model)
-    size = (tmp_path / "best.pycnn").stat().st_mtime_ns
-    best.on_epoch_end(2, {"loss": math.nan})
-    assert (tmp_path / "best.pycnn").stat().st_mtime_ns == size
-
-
-@pytest.mark.parametrize("error", [KeyboardInterrupt, ZeroDivisionError])
-def test_an_exception_in_a_callback_leaves_the_last_complete_step(error):
-    class Raise(callbacks.Callback):
-        def on_train_batch_end(self, batch, logs=None):
-            if batch == 2:
-                self.kept = self.model.get_weights()
-                raise error
-
-    x, y = blobs()
-    model, callback = classifier(), Raise()
-    with pytest.raises(error):
-        model.fit(x, y, batch_size=8, verbose=0, callbacks=[callback])
-    assert model.optimizer.iterations == 3
-    np.testing.assert_array_equal(model.get_weights()[0], callback.kept[0])
-    model.fit(x, y, verbose=0)
-
-
-# --- output -------------------------------------------------------------------------------------
-
-
-def test_one_line_an_epoch_where_there_is_no_terminal(capfd):
-    x, y = blobs()
-    classifier().fit(x, y, epochs=2, validation_split=0.1)
-    out, err = capfd.readouterr()
-    lines = out.splitlines()
-    assert err == ""
-    assert len(lines) == 2
-    assert lines[1].startswith("Epoch 2/2 - ")
-    assert "loss: " in lines[1]
-    assert "val_accuracy: " in lines[1]
-
-
-def test_verbose_0_is_silent_and_others_are_refused(capfd):
-    x, y = blobs()
-    model = classifier()
-    model.fit(x, y, verbose=0)
-    model.evaluate(x, y, verbose=0)
-    model.predict(x)
-    assert capfd.readouterr() == ("", "")
-    with pytest.raises(ValueError, match="verbose must be"):
-        model.fit(x, y, verbose=3)
-
-
-def test_a_bar_on_a_terminal(monkeypatch, capsys):
-    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
-    x, y = blobs()
-    classifier().fit(x, y, epochs=1)
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert "Epoch 1/1: 100%" in err
-    assert "accuracy: " in err
 
 
 def test_functional_models_train():

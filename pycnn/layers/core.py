@@ -44,9 +44,9 @@ class InputLayer(Layer):
         return x
 
 
-def Input(shape: Sequence[int] | None = None, *, name: str = "") -> Tensor:
+def Input(shape: int | Sequence[int], *, name: str = "") -> Tensor:
     """The symbolic input of a model. Shape: (N, *shape); the batch is not given."""
-    return InputLayer(tuple(shape) if shape is not None else None, name=name).tensor()
+    return InputLayer((shape,) if isinstance(shape, int) else tuple(shape), name=name).tensor()
 
 
 @dataclass(eq=False, repr=False)
