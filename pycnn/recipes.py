@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import datasets
+from . import applications, datasets
 from .callbacks import EarlyStopping, History
 from .layers import Conv2D, Dense, Dropout, Flatten, Input, MaxPooling2D
 from .models import Sequential
@@ -93,26 +93,9 @@ def _unit(pixels: NDArray[Any]) -> Images:
     return np.asarray(pixels[..., None] / np.float32(255), np.float32)
 
 
-def mnist_network() -> Sequential:
-    """Keras' example: 28x28 images, 10 classes; 35 thousand weights."""
-    return Sequential(
-        [
-            Input((28, 28, 1)),
-            Conv2D(32, 3, activation="relu"),
-            MaxPooling2D(),
-            Conv2D(64, 3, activation="relu"),
-            MaxPooling2D(),
-            Flatten(),
-            Dropout(0.5),
-            Dense(10, activation="softmax"),
-        ],
-        name="mnist",
-    )
-
-
 RECIPES = {
     "digits": Recipe(load_digits, digits_network, 40, 32, 0.15, 10),
-    "mnist": Recipe(load_mnist, mnist_network, 5, 128, 1 / 12, 5),
+    "mnist": Recipe(load_mnist, applications.mnist_cnn, 5, 128, 1 / 12, 5),
 }
 
 

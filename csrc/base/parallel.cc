@@ -18,7 +18,7 @@ namespace pycnn {
 namespace {
 
 // Long enough for the gaps inside a step (microseconds), short enough not to burn a core.
-constexpr int kSpinPauses = 1500;
+constexpr int kSpinPauses = 4000;
 
 inline void pause() noexcept {
 #if defined(__x86_64__)

@@ -64,38 +64,70 @@ Source stage(const ConvPass& op, const Block& b, const float* x, float* copy) {
   return {copy, range.first, first_column, rows};
 }
 
-// One k block of one output row: tiles of nearly equal length along the columns.
-void run_row(const ConvPass& op, const Block& b, const Source& source, dim_t n, dim_t p, dim_t kb,
-             const float* weights, const Epilogue& epilogue, float* y) noexcept {
+// One block of output channels of a task: what is the same for all its rows.
+struct KBlock {
+  dim_t k0, group_channel;  // first output channel; first input channel of the group
+  const float* weights;
+  BrgemmFn wide, narrow;  // for tiles of m + 1 and of m rows
+};
+
+// A row's columns in tiles of nearly equal length: `wide` of m + 1 columns, then those of m.
+struct Tiling {
+  dim_t count, m, wide;
+};
+
+Tiling tile_columns(dim_t length, dim_t mr) {
+  const dim_t count = ceil_div(length, mr);
+  return {count, length / count, length % count};
+}
+
+// Fills in what does not depend on the row.
+KBlock start_kblock(const ConvPass& op, const Tiling& tiling, dim_t kb, const float* weights,
+                    const Epilogue& epilogue, BrgemmArgs& args) noexcept {
   const BrgemmTile& tile = *op.tile;
   const dim_t Cg = op.C / op.G, Kg = op.K / op.G, blocks = op.kblocks() / op.G;
-  const dim_t g = kb / blocks, k0 = g * Kg + kb % blocks * tile.nr;
-  const dim_t tap0 = op.h.first_tap(p), taps = std::max<dim_t>(0, op.h.end_tap(p) - tap0);
-
-  BrgemmArgs args{};
-  args.lda = op.w.step * op.C;
+  const dim_t g = kb / blocks, first = kb % blocks * tile.nr,
+              n = std::min<dim_t>(tile.nr, Kg - first);
   args.a_offset = op.tap_offset.data();
-  args.b = weights + (kb * op.h.taps + tap0) * op.w.taps * Cg * tile.nr;
+  args.lda = op.w.step * op.C;
   args.ldc = op.w.out_step * op.K;
-  args.count = taps * op.segments();
   args.k = op.merged() ? op.w.taps * op.C : Cg;
-  args.n = std::min<dim_t>(tile.nr, Kg - kb % blocks * tile.nr);
+  args.n = n;
+  args.beta = Beta::zero;
   args.epilogue = epilogue;
-  if (epilogue.bias != nullptr) args.epilogue.bias = epilogue.bias + k0;
+  if (epilogue.bias != nullptr) args.epilogue.bias = epilogue.bias + g * Kg + first;
+  return {g * Kg + first, g * Cg, weights + kb * op.h.taps * op.w.taps * Cg * tile.nr,
+          tile.rows_kernel(std::min<dim_t>(tiling.m + 1, tile.mr), n),
+          tile.rows_kernel(tiling.m, n)};
+}
 
+// One k block of output row p of image n.
+void run_row(const ConvPass& op, const Block& b, const Source& source, const Tiling& tiling,
+             const KBlock& k, dim_t n, dim_t p, float* y, BrgemmArgs& args) noexcept {
+  const dim_t tap0 = op.h.first_tap(p), taps = std::max<dim_t>(0, op.h.end_tap(p) - tap0);
+  args.b = k.weights + tap0 * op.w.taps * (op.merged() ? op.C : args.k) * op.tile->nr;
+  args.count = taps * op.segments();
   const dim_t image = op.staged() ? (n - b.n0) * source.rows : n * op.h.in;
   const dim_t row = image + op.h.at(p) + tap0 * op.h.tap_step - source.first_row;
-  const float* a = source.data + (taps > 0 ? row * op.row_pitch() + g * Cg : 0);
+  const dim_t column = op.w.at(b.q0) - source.first_column;
+  args.a =
+      taps > 0 ? source.data + row * op.row_pitch() + column * op.C + k.group_channel : source.data;
   const dim_t y_row = (n * op.h.out_size + p * op.h.out_step + op.h.out_origin) * op.w.out_size;
-  const dim_t length = b.q1 - b.q0, tiles = ceil_div(length, tile.mr);
-  for (dim_t i = 0; i < tiles; ++i) {
-    const dim_t q = b.q0 + length * i / tiles, m = b.q0 + length * (i + 1) / tiles - q;
-    const dim_t y_at = (y_row + q * op.w.out_step + op.w.out_origin) * op.K + k0;
-    args.a = taps > 0 ? a + (op.w.at(q) - source.first_column) * op.C : a;
-    args.c = y + y_at;
-    if (epilogue.residual != nullptr) args.epilogue.residual = epilogue.residual + y_at;
-    if (epilogue.gate != nullptr) args.epilogue.gate = epilogue.gate + y_at;
-    tile.rows_kernel(m, args.n)(args);
+  const dim_t y_at = (y_row + op.w.at_output(b.q0)) * op.K + k.k0;
+  const Epilogue& all = args.epilogue;
+  const float* residual = all.residual == nullptr ? nullptr : all.residual + y_at;
+  const float* gate = all.gate == nullptr ? nullptr : all.gate + y_at;
+  BrgemmArgs tile = args;
+  tile.c = y + y_at;
+  for (dim_t i = 0; i < tiling.count; ++i) {
+    const dim_t m = tiling.m + (i < tiling.wide ? 1 : 0), step = m * args.ldc;
+    tile.epilogue.residual = residual;
+    tile.epilogue.gate = gate;
+    (i < tiling.wide ? k.wide : k.narrow)(tile);
+    tile.c += step;
+    if (taps > 0) tile.a += m * args.lda;
+    if (residual != nullptr) residual += step;
+    if (gate != nullptr) gate += step;
   }
 }
 
@@ -103,11 +135,12 @@ void run_task(const ConvPass& op, dim_t task, const float* x, const float* weigh
               const Epilogue& epilogue, float* y, float* scratch) noexcept {
   const Block b = block_of(op, task);
   const Source source = op.staged() ? stage(op, b, x, scratch) : Source{x, 0, 0, op.h.in};
+  const Tiling tiling = tile_columns(b.q1 - b.q0, op.tile->mr);
+  BrgemmArgs args{};
   for (dim_t kb = b.kb0; kb < b.kb1; ++kb) {
+    const KBlock k = start_kblock(op, tiling, kb, weights, epilogue, args);
     for (dim_t n = b.n0; n < b.n1; ++n) {
-      for (dim_t p = b.p0; p < b.p1; ++p) {
-        run_row(op, b, source, n, p, kb, weights, epilogue, y);
-      }
+      for (dim_t p = b.p0; p < b.p1; ++p) run_row(op, b, source, tiling, k, n, p, y, args);
     }
   }
 }
@@ -142,6 +175,7 @@ dim_t Axis::first_tap(dim_t o) const {
 
 dim_t Axis::end_tap(dim_t o) const {
   const dim_t room = in - at(o);  // tap t is inside while t * tap_step < room
+  if (room > (taps - 1) * tap_step) return taps;
   return room <= 0 ? 0 : std::min(taps, ceil_div(room, tap_step));
 }
 

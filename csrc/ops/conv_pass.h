@@ -20,7 +20,8 @@ struct Axis {
   dim_t out_step = 1, out_origin = 0, out_size = 1;
 
   dim_t at(dim_t o) const { return o * step + origin; }  // the input of tap 0
-  dim_t first_tap(dim_t o) const;                        // taps [first_tap, end_tap) are inside
+  dim_t at_output(dim_t o) const { return o * out_step + out_origin; }
+  dim_t first_tap(dim_t o) const;  // taps [first_tap, end_tap) are inside
   dim_t end_tap(dim_t o) const;
   bool inside() const;  // no tap of any output leaves the input
 };

@@ -109,8 +109,7 @@ void Plan::execute(bool (*interrupted)(), std::vector<double>* seconds) {
       const Step& step = program_.steps[static_cast<std::size_t>(i)];
       step.run(context_, worker);
       if (worker.id() == 0 && seconds != nullptr) {
-        double& least = (*seconds)[static_cast<std::size_t>(i)];
-        least = std::min(least, seconds_between(now, Clock::now()));
+        (*seconds)[static_cast<std::size_t>(i)] = seconds_between(now, Clock::now());
       }
       if (step.is_check && context_.failed) {
         if (worker.id() == 0) failed_step_ = i;
@@ -140,11 +139,14 @@ RunStatus Plan::run(const RunRequest& request) {
 std::vector<StepTime> Plan::profile(int repeats) {
   const std::lock_guard<std::mutex> lock(running_);
   PYCNN_CHECK(ran_, ErrorKind::state, "profile: run the plan once first");
-  std::vector<double> seconds(program_.steps.size(), 1e30);
-  for (int i = 0; i < repeats; ++i) execute(nullptr, &seconds);
+  std::vector<double> seconds(program_.steps.size()), least(seconds.size(), 1e30);
+  for (int i = 0; i < std::max(1, repeats); ++i) {
+    execute(nullptr, &seconds);
+    for (std::size_t s = 0; s < least.size(); ++s) least[s] = std::min(least[s], seconds[s]);
+  }
   std::vector<StepTime> times;
-  for (std::size_t i = 0; i < seconds.size(); ++i) {
-    times.push_back({program_.steps[i].op, program_.steps[i].name, seconds[i]});
+  for (std::size_t i = 0; i < least.size(); ++i) {
+    times.push_back({program_.steps[i].op, program_.steps[i].name, least[i]});
   }
   return times;
 }

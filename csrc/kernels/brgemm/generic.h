@@ -149,6 +149,8 @@ template <class V, int NV>
 [[gnu::always_inline]] inline void pack_pixels(const PackArgs& p) {
   const typename V::Mask tail = V::tail_mask(p.width - dim_t{NV - 1} * V::lanes);
   const dim_t whole = p.channels / p.width, rest = p.channels % p.width;
+  typename V::Mask rest_tail[NV];
+  PYCNN_UNROLL for (int j = 0; j < NV; ++j) rest_tail[j] = V::tail_mask(rest - j * V::lanes);
   for (dim_t pixel = 0; pixel < p.pixels; ++pixel) {
     const float* src = p.src + pixel * p.src_stride;
     float* dst = p.dst + pixel * p.width;
@@ -158,8 +160,9 @@ template <class V, int NV>
       }
       V::load(src + (NV - 1) * V::lanes, tail).store(dst + (NV - 1) * V::lanes);
     }
-    for (dim_t j = 0; rest > 0 && j < NV; ++j) {
-      V::load(src + j * V::lanes, V::tail_mask(rest - j * V::lanes)).store(dst + j * V::lanes);
+    if (rest == 0) continue;
+    PYCNN_UNROLL for (int j = 0; j < NV; ++j) {
+      V::load(src + j * V::lanes, rest_tail[j]).store(dst + j * V::lanes);
     }
   }
 }
