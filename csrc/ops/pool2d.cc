@@ -65,8 +65,20 @@ void for_runs(const Pool2dShape& s, dim_t p, Body&& body) noexcept {
   }
 }
 
-PoolRow row_of(const Pool2dShape& s) {
-  return {.W = s.W, .Q = s.Q(), .C = s.C, .S = s.S, .stride = s.stride.w, .pad = s.pad.left};
+// Input row h and the windows that cover it, the first in window row p.
+PoolRow row_of(const Pool2dShape& s, dim_t h, const Range& windows) {
+  return {.H = s.H,
+          .W = s.W,
+          .Q = s.Q(),
+          .C = s.C,
+          .R = s.R,
+          .S = s.S,
+          .stride_h = s.stride.h,
+          .stride_w = s.stride.w,
+          .pad = s.pad.left,
+          .h = h,
+          .r = h + s.pad.top - windows.begin * s.stride.h,
+          .windows = std::max<dim_t>(0, windows.end - windows.begin)};
 }
 
 }  // namespace
@@ -92,17 +104,12 @@ void max_pool2d_backward(const Pool2d& op, const std::uint8_t* arg, const float*
   const Pool2dShape& s = op.shape;
   const dim_t P = s.P(), row = s.Q() * s.C;
   for_image_rows(s.N, s.H, s.W * s.C, worker, [&](dim_t n, dim_t h) noexcept {
-    float* to = dx + (n * s.H + h) * s.W * s.C;
     const Range windows = windows_over(h, s.stride.h, s.pad.top, s.R, P);
-    if (windows.begin >= windows.end) std::fill_n(to, s.W * s.C, 0.0f);
-    PoolRow geometry = row_of(s);
-    const bool once = windows.end - windows.begin == 1 && s.stride.w >= s.S;
+    const PoolRow geometry = row_of(s, h, windows);
+    const bool once = geometry.windows == 1 && s.stride.w >= s.S;
     const auto kernel = once ? op.kernels->max_unpool : op.kernels->max_gather;
-    for (dim_t p = windows.begin; p < windows.end; ++p) {
-      geometry.row_index = (h + s.pad.top - p * s.stride.h) * s.S;
-      kernel(geometry, arg + (n * P + p) * row, dy + (n * P + p) * row, to);
-      geometry.store = PoolRow::Store::add;
-    }
+    const dim_t from = (n * P + windows.begin) * row;
+    kernel(geometry, arg + from, dy + from, dx + (n * s.H + h) * s.W * s.C);
   });
 }
 
@@ -122,16 +129,9 @@ void avg_pool2d_backward(const Pool2d& op, const float* dy, float* dx, Worker& w
   const Pool2dShape& s = op.shape;
   const dim_t P = s.P(), row = s.Q() * s.C;
   for_image_rows(s.N, s.H, s.W * s.C, worker, [&](dim_t n, dim_t h) noexcept {
-    float* to = dx + (n * s.H + h) * s.W * s.C;
     const Range windows = windows_over(h, s.stride.h, s.pad.top, s.R, P);
-    if (windows.begin >= windows.end) std::fill_n(to, s.W * s.C, 0.0f);
-    PoolRow geometry = row_of(s);
-    for (dim_t p = windows.begin; p < windows.end; ++p) {
-      const Range taps = taps_inside(p, s.stride.h, s.pad.top, s.R, s.H);
-      geometry.tap_rows = static_cast<float>(taps.end - taps.begin);
-      op.kernels->average_gather(geometry, dy + (n * P + p) * row, to);
-      geometry.store = PoolRow::Store::add;
-    }
+    op.kernels->average_gather(row_of(s, h, windows), dy + (n * P + windows.begin) * row,
+                               dx + (n * s.H + h) * s.W * s.C);
   });
 }
 

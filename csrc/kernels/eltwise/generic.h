@@ -67,6 +67,7 @@ void dropout(const DropoutKey& key, dim_t first, const float* x, float* y, dim_t
       select(le(rate, u), kept, V::zero()).store(y + at, mask...);
     };
     if (i + 4 * V::lanes <= count) {
+#pragma GCC unroll 4
       for (int j = 0; j < 4; ++j) drop(j);
     } else {
       for (int j = 0; j < 4; ++j) drop(j, V::tail_mask(count - i - j * V::lanes));

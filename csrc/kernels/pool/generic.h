@@ -43,43 +43,76 @@ inline const float* end_of_input(const PoolRun& run, const float* x) {
 
 enum class Arg { none, stored };
 
+// The maximum so far of one vector of channels, and the index of its first tap.
 template <class V, Arg kArg>
-void max_run(const PoolRun& run, const float* x, float* y, std::uint8_t* arg) {
+struct Best {
+  V top, index;
+
+  void take(V v, V at) {
+    if constexpr (kArg == Arg::stored) {
+      // Greater or NaN, and no NaN so far: the first maximum, or the first NaN.
+      const auto better = ~le(v, top) & eq(top, top);
+      top = select(better, v, top);
+      index = select(better, at, index);
+    } else {
+      top = select(is_nan(v), v, max(v, top));  // max keeps a NaN in top
+    }
+  }
+};
+
+// kWindow 2 or 3: whole windows of that size, without loops over taps; 0: any. run is a copy, as
+// stores to arg could alias the caller's.
+template <class V, Arg kArg, int kWindow>
+void max_run(const PoolRun run, const float* x, float* y, std::uint8_t* arg) {
   const float *const x_end = end_of_input(run, x), *const y_end = y + run.pixels * run.C;
   const std::uint8_t* const arg_end = arg + (kArg == Arg::stored ? run.pixels * run.C : 0);
   for (dim_t pixel = 0; pixel < run.pixels; ++pixel, x += run.x_step, y += run.C) {
     for (dim_t c = 0; c < run.C; c += V::lanes) {
       const dim_t channels = run.C - c;
-      V top = load_ahead<V>(x + c, channels, x_end);
-      V index = V::set1(static_cast<float>(run.first_index));
-      for (dim_t r = 0; r < run.rows; ++r) {
-        const float* tap = x + r * run.row_stride + c;
-        dim_t at = run.first_index + r * run.index_stride;
-        for (dim_t s = 0; s < run.columns; ++s, tap += run.column_stride, ++at) {
-          const V v = load_ahead<V>(tap, channels, x_end);
-          if constexpr (kArg == Arg::stored) {
-            // Greater or NaN, and no NaN so far: the first maximum, or the first NaN.
-            const auto take = ~le(v, top) & eq(top, top);
-            top = select(take, v, top);
-            index = select(take, V::set1(static_cast<float>(at)), index);
-          } else {
-            top = select(is_nan(v), v, max(v, top));  // max keeps a NaN in top
-          }
+      const auto load = [&](dim_t r, dim_t s) __attribute__((always_inline)) {
+        return load_ahead<V>(x + r * run.row_stride + s * run.column_stride + c, channels, x_end);
+      };
+      const auto index = [&](dim_t r, dim_t s) __attribute__((always_inline)) {
+        return V::set1(static_cast<float>(run.first_index + r * run.index_stride + s));
+      };
+      Best<V, kArg> best{load(0, 0), index(0, 0)};
+      const auto tap = [&](dim_t r, dim_t s) __attribute__((always_inline)) {
+        best.take(load(r, s), index(r, s));
+      };
+      if constexpr (kWindow == 2) {
+        tap(0, 1), tap(1, 0), tap(1, 1);
+      } else if constexpr (kWindow == 3) {
+        tap(0, 1), tap(0, 2), tap(1, 0), tap(1, 1), tap(1, 2), tap(2, 0), tap(2, 1), tap(2, 2);
+      } else {
+        for (dim_t r = 0; r < run.rows; ++r) {
+          for (dim_t s = 0; s < run.columns; ++s) tap(r, s);
         }
       }
-      store_ahead(top, y + c, channels, y_end);
-      if constexpr (kArg == Arg::stored) store_ahead(index, arg + c, channels, arg_end);
+      store_ahead(best.top, y + c, channels, y_end);
+      if constexpr (kArg == Arg::stored) store_ahead(best.index, arg + c, channels, arg_end);
     }
     if constexpr (kArg == Arg::stored) arg += run.C;
+  }
+}
+
+template <class V, Arg kArg>
+void max_any(const PoolRun& run, const float* x, float* y, std::uint8_t* arg) {
+  const bool square = run.rows == run.columns;
+  if (square && run.rows == 2) {
+    max_run<V, kArg, 2>(run, x, y, arg);
+  } else if (square && run.rows == 3) {
+    max_run<V, kArg, 3>(run, x, y, arg);
+  } else {
+    max_run<V, kArg, 0>(run, x, y, arg);
   }
 }
 
 template <class V>
 void max_pool(const PoolRun& run, const float* x, float* y, std::uint8_t* arg) noexcept {
   if (arg != nullptr) {
-    max_run<V, Arg::stored>(run, x, y, arg);
+    max_any<V, Arg::stored>(run, x, y, arg);
   } else {
-    max_run<V, Arg::none>(run, x, y, nullptr);
+    max_any<V, Arg::none>(run, x, y, nullptr);
   }
 }
 
@@ -94,16 +127,19 @@ template <class V, int K>
 inline void average_block(const PoolRun& run, const float* x, float* y, dim_t channels,
                           const PoolEnds& ends) {
   V sum[K];
+#pragma GCC unroll 8
   for (int k = 0; k < K; ++k) sum[k] = V::zero();
   for (dim_t r = 0; r < run.rows; ++r) {
     const float* tap = x + r * run.row_stride;
     for (dim_t s = 0; s < run.columns; ++s, tap += run.column_stride) {
+#pragma GCC unroll 8
       for (int k = 0; k < K; ++k) {
         sum[k] = sum[k] + load_ahead<V>(tap + k * V::lanes, channels - k * V::lanes, ends.x);
       }
     }
   }
   const V divisor = V::set1(run.divisor);
+#pragma GCC unroll 8
   for (int k = 0; k < K; ++k) {
     store_ahead(sum[k] / divisor, y + k * V::lanes, channels - k * V::lanes, ends.y);
   }
@@ -127,64 +163,102 @@ struct Cover {
   dim_t q0 = 0, q1 = -1;
   void move_to(const PoolRow& row, dim_t w) {
     const dim_t at = w + row.pad;
-    while (q1 + 1 < row.Q && (q1 + 1) * row.stride <= at) ++q1;
-    while (q0 * row.stride + row.S <= at) ++q0;
+    while (q1 + 1 < row.Q && (q1 + 1) * row.stride_w <= at) ++q1;
+    while (q0 * row.stride_w + row.S <= at) ++q0;
   }
 };
 
-// dx[w][c] (+)= sum over the windows q covering w of term(q, c, channels, column), with column =
-// w + pad - q*stride, the place of w in window q, in all lanes.
-template <class V, class Term>
-[[gnu::always_inline]] inline void gather(const PoolRow& row, float* dx, Term&& term) {
+// The windows over one pixel: where their channels start, and what the op needs to know of them.
+constexpr dim_t kFewWindows = 4;  // enough wherever the window is at most twice the stride
+template <class V>
+struct Windows {
+  dim_t at[kFewWindows];
+  V value[kFewWindows];
+};
+
+template <class V, int K, class Term>
+[[gnu::always_inline]] inline void gather_few(dim_t C, const Windows<V>& windows, float* dx,
+                                              const float* end, Term&& term) {
+  for (dim_t c = 0; c < C; c += V::lanes) {
+    V sum = V::zero();
+#pragma GCC unroll 4
+    for (int k = 0; k < K; ++k) sum = sum + term(windows.at[k] + c, C - c, windows.value[k]);
+    store_ahead(sum, dx + c, C - c, end);
+  }
+}
+
+// dx[w][c] = sum over the windows (p, q) covering w of term(at, channels, value(p, q, w)), where at
+// is the offset of channel c of the window.
+template <class V, class Value, class Term>
+[[gnu::always_inline]] inline void gather(const PoolRow& row, float* dx, Value&& value,
+                                          Term&& term) {
   const float* const end = dx + row.W * row.C;
-  const bool add = row.store == PoolRow::Store::add;
-  const V stride = V::set1(static_cast<float>(row.stride));
   Cover cover;
   for (dim_t w = 0; w < row.W; ++w, dx += row.C) {
     cover.move_to(row, w);
-    const V first = V::set1(static_cast<float>(w + row.pad - cover.q0 * row.stride));
-    for (dim_t c = 0; c < row.C; c += V::lanes) {
-      const dim_t channels = row.C - c;
-      V sum = V::zero(), column = first;
-      for (dim_t q = cover.q0; q <= cover.q1; ++q, column = column - stride) {
-        sum = sum + term(q, c, channels, column);
+    const dim_t columns = cover.q1 - cover.q0 + 1, count = row.windows * columns;
+    if (count > kFewWindows) {
+      for (dim_t c = 0; c < row.C; c += V::lanes) {
+        V sum = V::zero();
+        for (dim_t p = 0; p < row.windows; ++p) {
+          for (dim_t q = cover.q0; q <= cover.q1; ++q) {
+            sum = sum + term((p * row.Q + q) * row.C + c, row.C - c, value(p, q, w));
+          }
+        }
+        store_ahead(sum, dx + c, row.C - c, end);
       }
-      if (!add) {
-        store_ahead(sum, dx + c, channels, end);
-      } else if (channels >= V::lanes) {
-        (V::load(dx + c) + sum).store(dx + c);
-      } else {  // the pixels behind hold sums already
-        const auto mask = V::tail_mask(channels);
-        (V::load(dx + c, mask) + sum).store(dx + c, mask);
-      }
+      continue;
+    }
+    Windows<V> windows;
+    for (dim_t k = 0; k < count; ++k) {
+      const dim_t p = k < columns ? 0 : k / columns, q = cover.q0 + k - p * columns;
+      windows.at[k] = (p * row.Q + q) * row.C;
+      windows.value[k] = value(p, q, w);
+    }
+    switch (count) {
+      case 1: gather_few<V, 1>(row.C, windows, dx, end, term); break;
+      case 2: gather_few<V, 2>(row.C, windows, dx, end, term); break;
+      case 3: gather_few<V, 3>(row.C, windows, dx, end, term); break;
+      case 4: gather_few<V, 4>(row.C, windows, dx, end, term); break;
+      default: gather_few<V, 0>(row.C, windows, dx, end, term);
     }
   }
 }
 
 template <class V>
-void max_gather(const PoolRow& row, const std::uint8_t* arg, const float* dy, float* dx) noexcept {
-  const dim_t size = row.Q * row.C;
-  const V before = V::set1(static_cast<float>(row.row_index));
-  gather<V>(row, dx, [&](dim_t q, dim_t c, dim_t channels, V column)
-                         __attribute__((always_inline)) {
-    const dim_t at = q * row.C + c;
-    const V hit = load_ahead<V>(arg + at, channels, arg + size) - before;
-    return select(eq(hit, column), load_ahead<V>(dy + at, channels, dy + size), V::zero());
+void max_gather(const PoolRow& shape, const std::uint8_t* arg, const float* dy,
+                float* dx) noexcept {
+  const PoolRow row = shape;
+  const dim_t size = row.windows * row.Q * row.C;
+  const auto index = [&](dim_t p, dim_t q, dim_t w) __attribute__((always_inline)) {
+    const dim_t r = row.r - p * row.stride_h, s = w + row.pad - q * row.stride_w;
+    return V::set1(static_cast<float>(r * row.S + s));
+  };
+  gather<V>(row, dx, index, [&](dim_t at, dim_t channels, V here) __attribute__((always_inline)) {
+    const V hit = load_ahead<V>(arg + at, channels, arg + size);
+    return select(eq(hit, here), load_ahead<V>(dy + at, channels, dy + size), V::zero());
   });
 }
 
+// How many of `taps` pixels from `first` on are inside [0, size).
+inline dim_t count_inside(dim_t first, dim_t taps, dim_t size) {
+  const dim_t last = first + taps;
+  return (last < size ? last : size) - (first > 0 ? first : 0);
+}
+
 template <class V>
-void average_gather(const PoolRow& row, const float* dy, float* dx) noexcept {
-  const float* const end = dy + row.Q * row.C;
-  const V whole = V::set1(1.0f / (row.tap_rows * static_cast<float>(row.S)));
-  gather<V>(row, dx, [&](dim_t q, dim_t c, dim_t channels, V) __attribute__((always_inline)) {
-    const dim_t first = q * row.stride - row.pad, last = first + row.S;
-    V share = whole;
-    if (first < 0 || last > row.W) {
-      const dim_t columns = (last < row.W ? last : row.W) - (first > 0 ? first : 0);
-      share = V::set1(1.0f / (row.tap_rows * static_cast<float>(columns)));
-    }
-    return load_ahead<V>(dy + q * row.C + c, channels, end) * share;
+void average_gather(const PoolRow& shape, const float* dy, float* dx) noexcept {
+  const PoolRow row = shape;
+  const float* const end = dy + row.windows * row.Q * row.C;
+  const V whole = V::set1(1.0f / static_cast<float>(row.R * row.S));
+  const auto share = [&](dim_t p, dim_t q, dim_t) __attribute__((always_inline)) {
+    const dim_t rows = count_inside(row.h - row.r + p * row.stride_h, row.R, row.H);
+    const dim_t columns = count_inside(q * row.stride_w - row.pad, row.S, row.W);
+    if (rows == row.R && columns == row.S) return whole;
+    return V::set1(1.0f / static_cast<float>(rows * columns));
+  };
+  gather<V>(row, dx, share, [&](dim_t at, dim_t channels, V part) __attribute__((always_inline)) {
+    return load_ahead<V>(dy + at, channels, end) * part;
   });
 }
 
@@ -199,12 +273,12 @@ void max_unpool(const PoolRow& row, const std::uint8_t* arg, const float* dy, fl
   const float *const end = dx + row.W * row.C, *const dy_end = dy + row.Q * row.C;
   const std::uint8_t* const arg_end = arg + row.Q * row.C;
   for (dim_t q = 0; q < row.Q; ++q, arg += row.C, dy += row.C) {
-    const dim_t first = q * row.stride - row.pad;
+    const dim_t first = q * row.stride_w - row.pad;
     const dim_t stop = first + row.S < row.W ? first + row.S : row.W;
     dim_t w = first > 0 ? first : 0;
     if (w < stop) dx = clear(dx, begin + w * row.C);
     for (; w < stop; ++w, dx += row.C) {
-      const V index = V::set1(static_cast<float>(row.row_index + w - first));
+      const V index = V::set1(static_cast<float>(row.r * row.S + w - first));
       for (dim_t c = 0; c < row.C; c += V::lanes) {
         const dim_t channels = row.C - c;
         const auto hit = eq(load_ahead<V>(arg + c, channels, arg_end), index);

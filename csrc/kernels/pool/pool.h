@@ -4,11 +4,11 @@
 // Forward, a run of output pixels whose windows have the same taps inside the image:
 //   max        y = max over taps (NaN propagates); arg, if not null, the index of the first of them
 //   average    y = sum over taps / divisor
-// Backward, one input row x[W][C] from one row of windows dy[Q][C]; window q covers the columns
-// q*stride - pad ... + S - 1:
-//   max_gather      dx (+)= sum of dy over the windows with arg == their index of this pixel
-//   max_unpool      the same for stride >= S: every pixel is written once
-//   average_gather  dx (+)= sum of dy / (tap_rows * window columns inside the image)
+// Backward, one input row dx[W][C] from the rows of windows dy[windows][Q][C] that cover it; window q
+// covers the columns q*stride_w - pad ... + S - 1:
+//   max_gather      dx = sum of dy over the windows with arg == their index of this pixel
+//   max_unpool      the same for one row of windows and stride_w >= S: every pixel has <= 1 window
+//   average_gather  dx = sum of dy / (pixels of the window inside the image)
 //   spread          y[row] = x * factor for each of `rows` rows
 #pragma once
 
@@ -28,11 +28,11 @@ struct PoolRun {
 };
 
 struct PoolRow {
-  dim_t W = 0, Q = 0, C = 0, S = 0;
-  dim_t stride = 1, pad = 0;
-  dim_t row_index = 0;  // max: index of the window's first tap in this row
-  float tap_rows = 1;   // average: window rows inside the image
-  enum class Store { write, add } store = Store::write;
+  dim_t H = 0, W = 0, Q = 0, C = 0, R = 0, S = 0;
+  dim_t stride_h = 1, stride_w = 1, pad = 0;  // pad: left
+  dim_t h = 0;        // this row
+  dim_t r = 0;        // its place in the first row of windows; in the next ones r - stride_h ..
+  dim_t windows = 0;  // rows of windows
 };
 
 struct PoolKernels {
