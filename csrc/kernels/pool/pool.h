@@ -4,8 +4,8 @@
 // Forward, a run of output pixels whose windows have the same taps inside the image:
 //   max        y = max over taps (NaN propagates); arg, if not null, the index of the first of them
 //   average    y = sum over taps / divisor
-// Backward, one input row dx[W][C] from the rows of windows dy[windows][Q][C] that cover it; window q
-// covers the columns q*stride_w - pad ... + S - 1:
+// Backward, one input row dx[W][C] from the rows of windows dy[windows][Q][C] that cover it; window
+// q covers the columns q*stride_w - pad ... + S - 1:
 //   max_gather      dx = sum of dy over the windows with arg == their index of this pixel
 //   max_unpool      the same for one row of windows and stride_w >= S: every pixel has <= 1 window
 //   average_gather  dx = sum of dy / (pixels of the window inside the image)
