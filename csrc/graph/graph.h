@@ -19,28 +19,49 @@ using NodeId = int;
 constexpr ValueId kNoValue = -1;
 
 enum class OpKind : std::uint8_t {
-  input, parameter,
-  conv2d, conv2d_backward_data, conv2d_backward_weights,
-  dense, dense_backward_data, dense_backward_weights,
+  input,
+  parameter,
+  conv2d,
+  conv2d_backward_data,
+  conv2d_backward_weights,
+  dense,
+  dense_backward_data,
+  dense_backward_weights,
   bias_backward,  // sum over all axes but the last
-  max_pool2d, max_pool2d_backward, avg_pool2d, avg_pool2d_backward,
-  global_avg_pool2d, global_avg_pool2d_backward,
+  max_pool2d,
+  max_pool2d_backward,
+  avg_pool2d,
+  avg_pool2d_backward,
+  global_avg_pool2d,
+  global_avg_pool2d_backward,
   reshape,  // flatten and its gradient: the same memory
-  add, activation, activation_backward, softmax, softmax_backward,
-  dropout, dropout_backward,
-  batch_norm_training, batch_norm_inference, batch_norm_backward,
-  loss, loss_backward, metric,
-  sgd, adam, moving_average,  // write parameters; run after every other node of a step
+  add,
+  activation,
+  activation_backward,
+  softmax,
+  softmax_backward,
+  dropout,
+  dropout_backward,
+  batch_norm_training,
+  batch_norm_inference,
+  batch_norm_backward,
+  loss,
+  loss_backward,
+  metric,
+  sgd,
+  adam,
+  moving_average,  // write parameters; run after every other node of a step
   count_
 };
 const char* name_of(OpKind op);
 
-// epilogue fields of conv2d and dense are set by plan/fuse only
+// act and pool of conv2d and dense are set by plan/fuse only
 struct Conv2dAttrs {
   Size2d stride, dilation;
   Pad2d pad;
   dim_t groups = 1;
   ActivationKind act = ActivationKind::linear;
+  Size2d pool{0, 0};  // windows of a max pooling that follows; {0, 0}: none
 };
 struct DenseAttrs {
   ActivationKind act = ActivationKind::linear;
@@ -101,7 +122,9 @@ struct Node {
   dim_t macs = 0;          // multiply-accumulates per sample (conv2d, dense and their backwards)
 
   template <class T>
-  const T& attrs_as() const { return std::get<T>(attrs); }
+  const T& attrs_as() const {
+    return std::get<T>(attrs);
+  }
 };
 
 class Graph {
@@ -126,6 +149,10 @@ class Graph {
   void mark_output(ValueId id);  // kept by every plan, readable after a run; in call order
   const std::vector<ValueId>& outputs() const { return outputs_; }
 
+  // For plan/fuse.cc: a value whose node now computes something of another shape.
+  void set_shape(ValueId id, const Shape& shape) {
+    values_.at(static_cast<std::size_t>(id)).shape = shape;
+  }
   // For plan/fuse.cc: replaces the whole contents. Node order must be topological; call
   // update_producers() where nodes moved, or value(id).producer and producer(id) are stale.
   std::vector<Node>& mutable_nodes() { return nodes_; }

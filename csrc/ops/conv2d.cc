@@ -61,14 +61,40 @@ void pack_phase_block(const Conv2dBackwardData& op, const StridePhase& phase, di
 
 }  // namespace
 
-Conv2dForward make_conv2d_forward(const Conv2dShape& s, Isa isa) {
+Conv2dShape cropped_to_windows(const Conv2dShape& shape, Size2d pool) {
+  Conv2dShape s = shape;
+  if (pool.h == 0) return s;
+  s.pad.bottom -= shape.P() % pool.h * s.stride.h;
+  s.pad.right -= shape.Q() % pool.w * s.stride.w;
+  return s;
+}
+
+std::optional<Pool2d> pool_of_output(const Conv2dShape& cropped, Size2d pool, Isa isa) {
+  if (pool.h == 0) return std::nullopt;
+  Pool2dShape s;
+  s.N = cropped.N;
+  s.H = cropped.P();
+  s.W = cropped.Q();
+  s.C = cropped.K;
+  s.R = pool.h;
+  s.S = pool.w;
+  s.stride = pool;
+  return make_pool2d(s, isa);
+}
+
+bool is_flat(const Conv2dShape& s, Size2d pool) {
+  return pool.h == 0 && s.R == 1 && s.S == 1 && s.stride.h == 1 && s.stride.w == 1 && !s.pad.any();
+}
+
+Conv2dForward make_conv2d_forward(const Conv2dShape& shape, Size2d pool, Isa isa) {
+  const Conv2dShape s = cropped_to_windows(shape, pool);
   Conv2dForward op;
   ConvPass& pass = op.pass;
   pass.C = s.C;
   pass.K = s.K;
   pass.G = s.G;
-  const bool flat = s.R == 1 && s.S == 1 && s.stride.h == 1 && s.stride.w == 1 && !s.pad.any();
-  if (flat) {  // every pixel alike: one long row
+  pass.pool = pool_of_output(s, pool, isa);
+  if (is_flat(s, pool)) {  // one long row
     const dim_t pixels = s.N * s.H * s.W;
     pass.w = forward_axis(pixels, pixels, 1, 1, 1, 0);
   } else {
@@ -81,8 +107,9 @@ Conv2dForward make_conv2d_forward(const Conv2dShape& s, Isa isa) {
 }
 
 void conv2d_forward(const Conv2dForward& op, const float* x, const float* w,
-                    const Epilogue& epilogue, float* y, Worker& worker) noexcept {
-  run(op.pass, x, w, epilogue, y, worker);
+                    const Epilogue& epilogue, float* y, std::uint8_t* arg,
+                    Worker& worker) noexcept {
+  run(op.pass, {x, nullptr, w, epilogue, y, arg}, worker);
 }
 
 dim_t Conv2dBackwardData::scratch_floats() const {
@@ -91,10 +118,11 @@ dim_t Conv2dBackwardData::scratch_floats() const {
   return most;
 }
 
-Conv2dBackwardData make_conv2d_backward_data(const Conv2dShape& s, Isa isa) {
+Conv2dBackwardData make_conv2d_backward_data(const Conv2dShape& shape, Size2d pool, Isa isa) {
+  const Conv2dShape s = cropped_to_windows(shape, pool);
   Conv2dBackwardData op;
   op.forward = make_packed_weights(s.R, s.S, s.C, s.K, s.G, isa);
-  const bool flat = s.R == 1 && s.S == 1 && s.stride.h == 1 && s.stride.w == 1 && !s.pad.any();
+  const bool flat = is_flat(s, pool);
   for (dim_t a = 0; a < s.stride.h; ++a) {
     for (dim_t b = 0; b < s.stride.w; ++b) {
       PhaseAxis h = phase_axis(s.H, s.P(), s.R, s.stride.h, s.dilation.h, s.pad.top, a);
@@ -112,6 +140,7 @@ Conv2dBackwardData make_conv2d_backward_data(const Conv2dShape& s, Isa isa) {
       phase.pass.C = s.K;
       phase.pass.K = s.C;
       phase.pass.G = s.G;
+      phase.pass.unpool = pool_of_output(s, pool, isa);
       prepare(phase.pass, isa);
       op.weights_floats +=
           phase.pass.kblocks() * h.axis.taps * w.axis.taps * (s.K / s.G) * phase.pass.tile->nr;
@@ -121,8 +150,8 @@ Conv2dBackwardData make_conv2d_backward_data(const Conv2dShape& s, Isa isa) {
   return op;
 }
 
-void conv2d_backward_data(const Conv2dBackwardData& op, const float* dy, const float* w,
-                          float* packed, const Epilogue& epilogue, float* dx,
+void conv2d_backward_data(const Conv2dBackwardData& op, const float* dy, const std::uint8_t* arg,
+                          const float* w, float* packed, const Epilogue& epilogue, float* dx,
                           Worker& worker) noexcept {
   const dim_t blocks = op.phases.front().pass.kblocks();  // the same in all phases
   const dim_t tasks = blocks * static_cast<dim_t>(op.phases.size());
@@ -133,7 +162,7 @@ void conv2d_backward_data(const Conv2dBackwardData& op, const float* dy, const f
     }
   });
   for (const StridePhase& phase : op.phases) {
-    run(phase.pass, dy, packed + phase.weights_at, epilogue, dx, worker);
+    run(phase.pass, {dy, arg, packed + phase.weights_at, epilogue, dx, nullptr}, worker);
   }
 }
 

@@ -6,6 +6,7 @@
 // SPMD functions, see ops/elementwise.h.
 #pragma once
 
+#include <optional>
 #include <vector>
 
 #include "ops/conv_pass.h"
@@ -13,13 +14,22 @@
 
 namespace pycnn {
 
+// The shape without the output pixels that lie in no window of the pool.
+Conv2dShape cropped_to_windows(const Conv2dShape& shape, Size2d pool);
+// That pool over the cropped output; nothing for {0, 0}.
+std::optional<Pool2d> pool_of_output(const Conv2dShape& cropped, Size2d pool, Isa isa);
+// 1x1 and dense: every pixel alike, so rows need not be told apart.
+bool is_flat(const Conv2dShape& shape, Size2d pool);
+
 struct Conv2dForward {
   ConvPass pass;
   dim_t scratch_floats() const { return pass.scratch_floats(); }
 };
-Conv2dForward make_conv2d_forward(const Conv2dShape& shape, Isa isa);
+// pool: windows of a max pooling that follows, disjoint and unpadded ({0, 0}: none). Then y and arg
+// are the pool's outputs; output pixels in no window are not computed.
+Conv2dForward make_conv2d_forward(const Conv2dShape& shape, Size2d pool, Isa isa);
 void conv2d_forward(const Conv2dForward& op, const float* x, const float* w,
-                    const Epilogue& epilogue, float* y, Worker& worker) noexcept;
+                    const Epilogue& epilogue, float* y, std::uint8_t* arg, Worker& worker) noexcept;
 
 // Input pixels of equal residue modulo the stride see the same taps: each such phase is a stride-1
 // correlation of dy with a flipped sub-kernel. No zero-insertion, no scatter.
@@ -36,10 +46,11 @@ struct Conv2dBackwardData {
   dim_t weights_floats = 0;  // of the repacked kernel, shared by the workers
   dim_t scratch_floats() const;
 };
-Conv2dBackwardData make_conv2d_backward_data(const Conv2dShape& shape, Isa isa);
+// pool as in the forward pass: dy is then the gradient of the pool's output.
+Conv2dBackwardData make_conv2d_backward_data(const Conv2dShape& shape, Size2d pool, Isa isa);
 // packed: weights_floats, filled here from w. epilogue.gate and residual lie like dx.
-void conv2d_backward_data(const Conv2dBackwardData& op, const float* dy, const float* w,
-                          float* packed, const Epilogue& epilogue, float* dx,
+void conv2d_backward_data(const Conv2dBackwardData& op, const float* dy, const std::uint8_t* arg,
+                          const float* w, float* packed, const Epilogue& epilogue, float* dx,
                           Worker& worker) noexcept;
 
 // An outer product over pixels. Output rows are cut into chunks by shape alone; a task sums one
@@ -49,6 +60,7 @@ struct Conv2dBackwardWeights {
   PackedWeights weights;
   const BrgemmTile* tile = nullptr;
   PackPanelsFn pack_panels = nullptr;
+  std::optional<Pool2d> unpool;  // dy is the gradient of this pool's output
   dim_t flat_pixels = 0;  // > 0: a 1x1 layer as rows of Q pixels, of which the last may be short
   dim_t panel = 1;        // input channels side by side in a packed x panel
   dim_t chunks = 1, cgroup = 1, kgroup = 1;  // panels and k blocks per task
@@ -69,8 +81,9 @@ struct Conv2dBackwardWeights {
   dim_t scratch_floats() const;
   dim_t workspace_floats() const { return chunks > 1 ? chunks * weights.count() : 0; }
 };
-Conv2dBackwardWeights make_conv2d_backward_weights(const Conv2dShape& shape, Isa isa);
+Conv2dBackwardWeights make_conv2d_backward_weights(const Conv2dShape& shape, Size2d pool, Isa isa);
 void conv2d_backward_weights(const Conv2dBackwardWeights& op, const float* x, const float* dy,
-                             float* dw, float* workspace, Worker& worker) noexcept;
+                             const std::uint8_t* arg, float* dw, float* workspace,
+                             Worker& worker) noexcept;
 
 }  // namespace pycnn

@@ -60,7 +60,7 @@ dim_t row_pixels(const Op& op, dim_t row) {  // only the last row of a flat laye
 
 // One block of output rows [first, last), all `pixels` long, packed in this worker's scratch.
 struct PackedBlock {
-  float *x, *dy;
+  float *x, *dy, *dy_row;
   dim_t *x_offset, *dy_offset;  // [R][block_rows]
   dim_t first = 0, last = 0, pixels = 0;
 };
@@ -69,7 +69,8 @@ PackedBlock scratch_block(const Op& op, Worker& worker) {
   const dim_t entries = op.shape.R * op.block_rows;
   auto* offsets = reinterpret_cast<dim_t*>(worker.scratch());
   auto* x = reinterpret_cast<float*>(offsets + 2 * entries);
-  return {x, x + op.cgroup * op.x_pitch(), offsets, offsets + entries};
+  float* dy = x + op.cgroup * op.x_pitch();
+  return {x, dy, dy + op.kgroup * op.dy_pitch() + kPanelSlack, offsets, offsets + entries};
 }
 
 void pack_x(const Op& op, const Task& t, const PackedBlock& block, const float* x) {
@@ -93,14 +94,21 @@ void pack_x(const Op& op, const Task& t, const PackedBlock& block, const float* 
   });
 }
 
-void pack_dy(const Op& op, const Task& t, const PackedBlock& block, const float* dy) {
+void pack_dy(const Op& op, const Task& t, const PackedBlock& block, const float* dy,
+             const std::uint8_t* arg) {
   const Conv2dShape& s = op.shape;
-  const dim_t Kg = s.K / s.G, nr = op.weights.nr, Q = s.Q();
-  const dim_t k0 = t.kb0 * nr, channels = std::min(Kg, t.kb1 * nr) - k0;
+  const dim_t Kg = s.K / s.G, nr = op.weights.nr, P = s.P(), Q = s.Q();
+  const dim_t k0 = t.g * Kg + t.kb0 * nr;
+  const dim_t channels = std::min(Kg, t.kb1 * nr) - t.kb0 * nr;
   for (dim_t row = block.first; row < block.last; ++row) {
-    op.pack_panels({dy + row * Q * s.K + t.g * Kg + k0, s.K,
-                    block.dy + (row - block.first) * Q * nr, op.dy_pitch(), block.pixels, channels,
-                    nr});
+    const float* source = dy + row * Q * s.K;
+    if (op.unpool) {
+      const dim_t image = row / P * op.unpool->shape.P() * op.unpool->shape.Q() * s.K;
+      max_pool2d_backward_row(*op.unpool, arg + image, dy + image, row % P, block.dy_row);
+      source = block.dy_row;
+    }
+    op.pack_panels({source + k0, s.K, block.dy + (row - block.first) * Q * nr, op.dy_pitch(),
+                    block.pixels, channels, nr});
   }
 }
 
@@ -161,8 +169,8 @@ void multiply_tap_row(const Op& op, const Task& t, const PackedBlock& block, dim
   }
 }
 
-void run_task(const Op& op, dim_t index, const float* x, const float* dy, float* dw,
-              Worker& worker) noexcept {
+void run_task(const Op& op, dim_t index, const float* x, const float* dy, const std::uint8_t* arg,
+              float* dw, Worker& worker) noexcept {
   const Task t = task_of(op, index);
   const dim_t first = op.rows() * t.chunk / op.chunks, last = op.rows() * (t.chunk + 1) / op.chunks;
   PackedBlock block = scratch_block(op, worker);
@@ -173,7 +181,7 @@ void run_task(const Op& op, dim_t index, const float* x, const float* dy, float*
     block.pixels = row_pixels(op, row);
     if (row_pixels(op, block.last - 1) != block.pixels) --block.last;
     pack_x(op, t, block, x);
-    pack_dy(op, t, block, dy);
+    pack_dy(op, t, block, dy, arg);
     for (dim_t r = 0; r < op.shape.R; ++r) {
       const dim_t count = list_rows(op, block, r);
       for (dim_t kb = t.kb0; kb < t.kb1; ++kb) {
@@ -226,14 +234,16 @@ dim_t Conv2dBackwardWeights::input_rows() const {
 
 dim_t Conv2dBackwardWeights::scratch_floats() const {
   const dim_t offsets = 2 * 2 * shape.R * block_rows;  // two lists of 8-byte offsets
-  return offsets + cgroup * x_pitch() + kgroup * dy_pitch() + kPanelSlack;
+  const dim_t dy_row = unpool ? shape.Q() * shape.K : 0;
+  return offsets + cgroup * x_pitch() + kgroup * dy_pitch() + kPanelSlack + dy_row;
 }
 
-Conv2dBackwardWeights make_conv2d_backward_weights(const Conv2dShape& shape, Isa isa) {
+Conv2dBackwardWeights make_conv2d_backward_weights(const Conv2dShape& shape, Size2d pool, Isa isa) {
   Conv2dBackwardWeights op;
-  op.shape = shape;
+  op.shape = cropped_to_windows(shape, pool);
   Conv2dShape& s = op.shape;
-  if (s.R == 1 && s.S == 1 && s.stride.h == 1 && s.stride.w == 1 && !s.pad.any()) {
+  op.unpool = pool_of_output(s, pool, isa);
+  if (is_flat(s, pool)) {
     op.flat_pixels = s.N * s.H * s.W;
     s.W = std::min(kFlatRow, op.flat_pixels);
     s.H = ceil_div(op.flat_pixels, s.W);
@@ -247,12 +257,13 @@ Conv2dBackwardWeights make_conv2d_backward_weights(const Conv2dShape& shape, Isa
 }
 
 void conv2d_backward_weights(const Conv2dBackwardWeights& op, const float* x, const float* dy,
-                             float* dw, float* workspace, Worker& worker) noexcept {
+                             const std::uint8_t* arg, float* dw, float* workspace,
+                             Worker& worker) noexcept {
   const dim_t count = op.weights.count();
   worker.parallel_for(op.tasks(), [&](dim_t begin, dim_t end) noexcept {
     for (dim_t task = begin; task < end; ++task) {
       const dim_t chunk = task_of(op, task).chunk;
-      run_task(op, task, x, dy, op.chunks > 1 ? workspace + chunk * count : dw, worker);
+      run_task(op, task, x, dy, arg, op.chunks > 1 ? workspace + chunk * count : dw, worker);
     }
   });
   if (op.chunks == 1) return;

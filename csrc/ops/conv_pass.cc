@@ -40,29 +40,51 @@ RowRange input_rows(const ConvPass& op, const Block& b) {
   return {std::clamp<dim_t>(first, 0, op.h.in), std::clamp<dim_t>(last, 0, op.h.in)};
 }
 
+dim_t staged_floats(const ConvPass& op) {
+  if (!op.staged()) return 0;
+  const dim_t made = op.unpool ? op.w.in * op.C : 0;  // one row on its way into the copy
+  return op.block.images * op.staged_rows() * op.staged_columns() * op.C + made;
+}
+
 // Where the kernel finds its input: the tensor itself, or this task's zero-padded copy.
 struct Source {
   const float* data;
   dim_t first_row, first_column, rows;  // of the data, per image
 };
 
-Source stage(const ConvPass& op, const Block& b, const float* x, float* copy) {
+// Input row h of image n: where it lies, or made in `made` from the pooled gradient.
+const float* input_row(const ConvPass& op, const ConvOperands& io, dim_t n, dim_t h, float* made) {
+  if (!op.unpool) return io.x + (n * op.h.in + h) * op.w.in * op.C;
+  const Pool2dShape& s = op.unpool->shape;
+  const dim_t image = n * s.P() * s.Q() * s.C;
+  max_pool2d_backward_row(*op.unpool, io.x_arg + image, io.x + image, h, made);
+  return made;
+}
+
+Source stage(const ConvPass& op, const Block& b, const ConvOperands& io, float* copy) {
   const RowRange range = input_rows(op, b);
   const dim_t rows = range.last - range.first, columns = op.staged_columns(), C = op.C;
   const dim_t first_column = op.w.at(b.q0);
   const dim_t left = std::clamp<dim_t>(-first_column, 0, columns);
   const dim_t inside = std::clamp<dim_t>(op.w.in - first_column, left, columns) - left;
+  float* const made = copy + op.block.images * op.staged_rows() * columns * C;
   float* row = copy;
   for (dim_t n = b.n0; n < b.n1; ++n) {
     for (dim_t h = range.first; h < range.last; ++h, row += columns * C) {
       std::fill_n(row, left * C, 0.0f);
-      const float* source = x + ((n * op.h.in + h) * op.w.in + first_column + left) * C;
+      const float* source = input_row(op, io, n, h, made) + (first_column + left) * C;
       if (inside > 0) std::copy_n(source, inside * C, row + left * C);
       std::fill_n(row + (left + inside) * C, (columns - left - inside) * C, 0.0f);
     }
   }
   return {copy, range.first, first_column, rows};
 }
+
+// Where results go: the tensor itself, or this task's rows before they are pooled.
+struct Target {
+  float* data;
+  dim_t first_image, first_row, rows, columns;  // of the data; rows per image
+};
 
 // One block of output channels of a task: what is the same for all its rows.
 struct KBlock {
@@ -103,7 +125,7 @@ KBlock start_kblock(const ConvPass& op, const Tiling& tiling, dim_t kb, const fl
 
 // One k block of output row p of image n.
 void run_row(const ConvPass& op, const Block& b, const Source& source, const Tiling& tiling,
-             const KBlock& k, dim_t n, dim_t p, float* y, BrgemmArgs& args) noexcept {
+             const KBlock& k, dim_t n, dim_t p, const Target& target, BrgemmArgs& args) noexcept {
   const dim_t tap0 = op.h.first_tap(p), taps = std::max<dim_t>(0, op.h.end_tap(p) - tap0);
   args.b = k.weights + tap0 * op.w.taps * (op.merged() ? op.C : args.k) * op.tile->nr;
   args.count = taps * op.segments();
@@ -112,13 +134,13 @@ void run_row(const ConvPass& op, const Block& b, const Source& source, const Til
   const dim_t column = op.w.at(b.q0) - source.first_column;
   args.a =
       taps > 0 ? source.data + row * op.row_pitch() + column * op.C + k.group_channel : source.data;
-  const dim_t y_row = (n * op.h.out_size + p * op.h.out_step + op.h.out_origin) * op.w.out_size;
-  const dim_t y_at = (y_row + op.w.at_output(b.q0)) * op.K + k.k0;
+  const dim_t y_row = (n - target.first_image) * target.rows + op.h.at_output(p) - target.first_row;
+  const dim_t y_at = (y_row * target.columns + op.w.at_output(b.q0)) * op.K + k.k0;
   const Epilogue& all = args.epilogue;
   const float* residual = all.residual == nullptr ? nullptr : all.residual + y_at;
   const float* gate = all.gate == nullptr ? nullptr : all.gate + y_at;
   BrgemmArgs tile = args;
-  tile.c = y + y_at;
+  tile.c = target.data + y_at;
   for (dim_t i = 0; i < tiling.count; ++i) {
     const dim_t m = tiling.m + (i < tiling.wide ? 1 : 0), step = m * args.ldc;
     tile.epilogue.residual = residual;
@@ -131,39 +153,61 @@ void run_row(const ConvPass& op, const Block& b, const Source& source, const Til
   }
 }
 
-void run_task(const ConvPass& op, dim_t task, const float* x, const float* weights,
-              const Epilogue& epilogue, float* y, float* scratch) noexcept {
-  const Block b = block_of(op, task);
-  const Source source = op.staged() ? stage(op, b, x, scratch) : Source{x, 0, 0, op.h.in};
-  const Tiling tiling = tile_columns(b.q1 - b.q0, op.tile->mr);
-  BrgemmArgs args{};
-  for (dim_t kb = b.kb0; kb < b.kb1; ++kb) {
-    const KBlock k = start_kblock(op, tiling, kb, weights, epilogue, args);
-    for (dim_t n = b.n0; n < b.n1; ++n) {
-      for (dim_t p = b.p0; p < b.p1; ++p) run_row(op, b, source, tiling, k, n, p, y, args);
+// Pools the rows of a task, which target holds, into y.
+void pool_rows(const ConvPass& op, const Block& b, const Target& target, const ConvOperands& io) {
+  const Pool2d& pool = *op.pool;
+  const dim_t R = pool.shape.R, P = op.h.out / R, row = pool.shape.Q() * op.K;
+  for (dim_t n = b.n0; n < b.n1; ++n) {
+    const float* image = target.data + (n - b.n0) * target.rows * target.columns * op.K;
+    for (dim_t p = b.p0 / R; p < b.p1 / R; ++p) {
+      const dim_t to = (n * P + p) * row;
+      max_pool2d_row(pool, image, p - b.p0 / R, io.y + to,
+                     io.y_arg == nullptr ? nullptr : io.y_arg + to);
     }
   }
 }
 
-dim_t staged_floats(const ConvPass& op) {
-  return op.block.images * op.staged_rows() * op.staged_columns() * op.C;
+void run_task(const ConvPass& op, dim_t task, const ConvOperands& io, float* scratch) noexcept {
+  const Block b = block_of(op, task);
+  const Source source = op.staged() ? stage(op, b, io, scratch) : Source{io.x, 0, 0, op.h.in};
+  const Target target =
+      op.pool ? Target{scratch + staged_floats(op), b.n0, b.p0, op.block.rows, op.w.out}
+              : Target{io.y, 0, 0, op.h.out_size, op.w.out_size};
+  const Tiling tiling = tile_columns(b.q1 - b.q0, op.tile->mr);
+  BrgemmArgs args{};
+  for (dim_t kb = b.kb0; kb < b.kb1; ++kb) {
+    const KBlock k = start_kblock(op, tiling, kb, io.weights, io.epilogue, args);
+    for (dim_t n = b.n0; n < b.n1; ++n) {
+      for (dim_t p = b.p0; p < b.p1; ++p) run_row(op, b, source, tiling, k, n, p, target, args);
+    }
+  }
+  if (op.pool) pool_rows(op, b, target, io);
+}
+
+dim_t pooled_floats(const ConvPass& op) {
+  return op.pool ? op.block.images * op.block.rows * op.w.out * op.K : 0;
 }
 
 void choose_blocking(ConvPass& op) {
   const dim_t Kg = op.K / op.G;
   const dim_t weight_floats = op.h.taps * op.w.taps * (op.C / op.G) * op.G * Kg;
   const dim_t pixels = weight_floats > kBigWeightsFloats ? kTaskPixelsBigWeights : kTaskPixels;
+  const dim_t unit = op.pool ? op.pool->shape.R : 1;  // rows come in whole windows
   ConvBlocking& block = op.block;
-  block.columns = op.h.out == 1 && !op.staged() ? std::min(op.w.out, pixels) : op.w.out;
-  block.rows = std::clamp<dim_t>(pixels / block.columns, 1, op.h.out);
+  block.columns = op.h.out == 1 && !op.staged() && !op.pool ? std::min(op.w.out, pixels) : op.w.out;
+  block.rows = std::clamp<dim_t>(pixels / block.columns / unit * unit, unit, op.h.out);
   const dim_t per_image = op.h.out * op.w.out;
   block.images = block.rows == op.h.out ? std::clamp<dim_t>(pixels / per_image, 1, op.N) : 1;
   block.kblocks = op.kblocks();
-  const auto too_large = [&] { return op.staged() && staged_floats(op) > kStageFloats; };
-  while (block.images > 1 && (too_large() || op.tasks() < kEnoughTasks))
+  const auto too_large = [&] { return staged_floats(op) + pooled_floats(op) > kStageFloats; };
+  while (block.images > 1 && (too_large() || op.tasks() < kEnoughTasks)) {
     block.images = ceil_div(block.images, 2);
-  while (block.rows > 1 && too_large()) block.rows = ceil_div(block.rows, 2);
-  while (block.kblocks > 1 && op.tasks() < kEnoughTasks) block.kblocks = ceil_div(block.kblocks, 2);
+  }
+  while (block.rows > unit && too_large()) block.rows = ceil_div(block.rows / unit, 2) * unit;
+  if (op.pool) return;  // a window needs all its channels
+  while (block.kblocks > 1 && op.tasks() < kEnoughTasks) {
+    block.kblocks = ceil_div(block.kblocks, 2);
+  }
 }
 
 }  // namespace
@@ -192,11 +236,12 @@ dim_t ConvPass::tasks() const {
          ceil_div(kblocks(), block.kblocks);
 }
 
-dim_t ConvPass::scratch_floats() const { return staged() ? staged_floats(*this) : 0; }
+dim_t ConvPass::scratch_floats() const { return staged_floats(*this) + pooled_floats(*this); }
 
 void prepare(ConvPass& op, Isa isa) {
   op.tile = &select_brgemm(op.K / op.G, isa);
   choose_blocking(op);
+  if (op.pool) op.pool->shape.H = op.block.rows;  // it sees a task's rows as an image
   op.tap_offset.clear();
   for (dim_t t = 0; t < op.h.taps; ++t) {
     for (dim_t s = 0; s < op.segments(); ++s) {
@@ -205,11 +250,10 @@ void prepare(ConvPass& op, Isa isa) {
   }
 }
 
-void run(const ConvPass& op, const float* x, const float* weights, const Epilogue& epilogue,
-         float* y, Worker& worker) noexcept {
+void run(const ConvPass& op, const ConvOperands& operands, Worker& worker) noexcept {
   worker.parallel_for(op.tasks(), [&](dim_t begin, dim_t end) noexcept {
     for (dim_t task = begin; task < end; ++task) {
-      run_task(op, task, x, weights, epilogue, y, worker.scratch_floats());
+      run_task(op, task, operands, worker.scratch_floats());
     }
   });
 }

@@ -3,12 +3,14 @@
 // of NHWC input rows with packed weights, whose outputs may be strided.
 #pragma once
 
+#include <optional>
 #include <vector>
 
 #include "base/arch.h"
 #include "base/parallel.h"
 #include "base/shape.h"
 #include "kernels/brgemm/brgemm.h"
+#include "ops/pool2d.h"
 
 namespace pycnn {
 
@@ -36,9 +38,13 @@ struct ConvPass {
   dim_t N = 1, C = 1, K = 1, G = 1;  // input and output channels of the whole layer
   const BrgemmTile* tile = nullptr;
   ConvBlocking block;
+  std::optional<Pool2d>
+      unpool;  // x is the gradient of this pool's output: rows of its input are made
+  std::optional<Pool2d> pool;  // y is pooled while it is in cache; disjoint windows, all channels
   std::vector<dim_t> tap_offset;  // of each segment from tap (0, 0), in the matrix the kernel reads
 
-  bool staged() const { return !w.inside(); }  // columns outside the image are read as zeros
+  // The kernel reads a copy: zeros where columns lie outside the image, rows made by unpooling.
+  bool staged() const { return !w.inside() || unpool; }
   bool merged() const { return w.tap_step == 1 && G == 1; }  // taps of a row are one long k
   dim_t segments() const { return merged() ? 1 : w.taps; }   // A matrices per tap row
   dim_t staged_columns() const {
@@ -54,8 +60,16 @@ struct ConvPass {
 // Chooses the tile, the blocking and the tap offsets.
 void prepare(ConvPass& pass, Isa isa);
 
-// y = epilogue(correlation). epilogue.bias starts at channel 0; residual and gate lie like y.
-void run(const ConvPass& pass, const float* x, const float* weights, const Epilogue& epilogue,
-         float* y, Worker& worker) noexcept;
+struct ConvOperands {
+  const float* x;
+  const std::uint8_t* x_arg;  // of the pool to undo, or null
+  const float* weights;
+  Epilogue epilogue;  // bias starts at channel 0; residual and gate lie like y; none with a pool
+  float* y;
+  std::uint8_t* y_arg;  // of the pool that follows, or null
+};
+
+// y = epilogue(correlation), pooled where the pass says so.
+void run(const ConvPass& pass, const ConvOperands& operands, Worker& worker) noexcept;
 
 }  // namespace pycnn

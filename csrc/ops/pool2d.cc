@@ -85,31 +85,41 @@ PoolRow row_of(const Pool2dShape& s, dim_t h, const Range& windows) {
 
 Pool2d make_pool2d(const Pool2dShape& shape, Isa isa) { return {shape, &pool_kernels(isa)}; }
 
+void max_pool2d_row(const Pool2d& op, const float* image, dim_t p, float* y,
+                    std::uint8_t* arg) noexcept {
+  for_runs(op.shape, p, [&](const PoolRun& run, dim_t q, dim_t at) noexcept {
+    const dim_t to = q * op.shape.C;
+    op.kernels->max(run, image + at, y + to, arg == nullptr ? nullptr : arg + to);
+  });
+}
+
 void max_pool2d_forward(const Pool2d& op, const float* x, float* y, std::uint8_t* arg,
                         Worker& worker) noexcept {
   const Pool2dShape& s = op.shape;
   const dim_t P = s.P(), row = s.Q() * s.C;
   for_image_rows(s.N, P, s.R * s.W * s.C, worker, [&](dim_t n, dim_t p) noexcept {
-    const float* image = x + n * s.H * s.W * s.C;
-    const dim_t out = (n * P + p) * row;
-    for_runs(s, p, [&](const PoolRun& run, dim_t q, dim_t at) noexcept {
-      const dim_t to = out + q * s.C;
-      op.kernels->max(run, image + at, y + to, arg == nullptr ? nullptr : arg + to);
-    });
+    const dim_t to = (n * P + p) * row;
+    max_pool2d_row(op, x + n * s.H * s.W * s.C, p, y + to, arg == nullptr ? nullptr : arg + to);
   });
+}
+
+void max_pool2d_backward_row(const Pool2d& op, const std::uint8_t* arg, const float* dy, dim_t h,
+                             float* dx) noexcept {
+  const Pool2dShape& s = op.shape;
+  const Range windows = windows_over(h, s.stride.h, s.pad.top, s.R, s.P());
+  const PoolRow geometry = row_of(s, h, windows);
+  const bool once = geometry.windows == 1 && s.stride.w >= s.S;
+  const auto kernel = once ? op.kernels->max_unpool : op.kernels->max_gather;
+  const dim_t from = windows.begin * s.Q() * s.C;
+  kernel(geometry, arg + from, dy + from, dx);
 }
 
 void max_pool2d_backward(const Pool2d& op, const std::uint8_t* arg, const float* dy, float* dx,
                          Worker& worker) noexcept {
   const Pool2dShape& s = op.shape;
-  const dim_t P = s.P(), row = s.Q() * s.C;
+  const dim_t image = s.P() * s.Q() * s.C;
   for_image_rows(s.N, s.H, s.W * s.C, worker, [&](dim_t n, dim_t h) noexcept {
-    const Range windows = windows_over(h, s.stride.h, s.pad.top, s.R, P);
-    const PoolRow geometry = row_of(s, h, windows);
-    const bool once = geometry.windows == 1 && s.stride.w >= s.S;
-    const auto kernel = once ? op.kernels->max_unpool : op.kernels->max_gather;
-    const dim_t from = (n * P + windows.begin) * row;
-    kernel(geometry, arg + from, dy + from, dx + (n * s.H + h) * s.W * s.C);
+    max_pool2d_backward_row(op, arg + n * image, dy + n * image, h, dx + (n * s.H + h) * s.W * s.C);
   });
 }
 
@@ -142,22 +152,23 @@ void global_avg_pool2d_forward(const Pool2d& op, const float* x, float* y,
   const dim_t blocks = ceil_div(s.C, kGlobalBlock), row = s.W * s.C;
   for_image_rows(s.N, blocks, s.H * s.W * std::min(s.C, kGlobalBlock), worker,
                  [&](dim_t n, dim_t block) noexcept {
-    const dim_t c = block * kGlobalBlock;
-    const PoolRun run{.pixels = 1,
-                      .C = std::min(kGlobalBlock, s.C - c),
-                      .rows = 1,
-                      .columns = s.W,
-                      .row_stride = row,
-                      .column_stride = s.C};
-    std::array<double, kGlobalBlock> sum{};
-    std::array<float, kGlobalBlock> part;
-    for (dim_t h = 0; h < s.H; ++h) {
-      op.kernels->average(run, x + (n * s.H + h) * row + c, part.data());
-      for (dim_t i = 0; i < run.C; ++i) sum[i] += part[i];
-    }
-    const double count = static_cast<double>(s.H * s.W);
-    for (dim_t i = 0; i < run.C; ++i) y[n * s.C + c + i] = static_cast<float>(sum[i] / count);
-  });
+                   const dim_t c = block * kGlobalBlock;
+                   const PoolRun run{.pixels = 1,
+                                     .C = std::min(kGlobalBlock, s.C - c),
+                                     .rows = 1,
+                                     .columns = s.W,
+                                     .row_stride = row,
+                                     .column_stride = s.C};
+                   std::array<double, kGlobalBlock> sum{};
+                   std::array<float, kGlobalBlock> part;
+                   for (dim_t h = 0; h < s.H; ++h) {
+                     op.kernels->average(run, x + (n * s.H + h) * row + c, part.data());
+                     for (dim_t i = 0; i < run.C; ++i) sum[i] += part[i];
+                   }
+                   const double count = static_cast<double>(s.H * s.W);
+                   for (dim_t i = 0; i < run.C; ++i)
+                     y[n * s.C + c + i] = static_cast<float>(sum[i] / count);
+                 });
 }
 
 void global_avg_pool2d_backward(const Pool2d& op, const float* dy, float* dx,

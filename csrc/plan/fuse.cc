@@ -11,10 +11,6 @@ bool is_product(OpKind op) { return op == OpKind::conv2d || op == OpKind::dense;
 bool is_backward_data(OpKind op) {
   return op == OpKind::conv2d_backward_data || op == OpKind::dense_backward_data;
 }
-bool is_update(OpKind op) {
-  return op == OpKind::sgd || op == OpKind::adam || op == OpKind::moving_average;
-}
-
 ActivationKind& epilogue_act(Node& node) {
   if (auto* conv = std::get_if<Conv2dAttrs>(&node.attrs)) return conv->act;
   if (!std::holds_alternative<DenseAttrs>(node.attrs)) node.attrs = DenseAttrs{};
@@ -28,15 +24,14 @@ bool fits_epilogue(const Node& activation) {
 
 class Fuser {
  public:
-  explicit Fuser(const Graph& graph)
-      : nodes_(graph.nodes()),
+  explicit Fuser(Graph& graph)
+      : graph_(graph),
+        nodes_(graph.nodes()),
         uses_(graph.values().size()),
         producer_(graph.values().size(), -1),
         dead_(graph.nodes().size()) {
     for (std::size_t i = 0; i < nodes_.size(); ++i) {
-      for (const ValueId v : nodes_[i].inputs) {
-        if (v != kNoValue) ++uses_[index(v)];
-      }
+      for_each_read(nodes_[i], [&](ValueId v) { ++uses_[index(v)]; });
       for (const ValueId v : nodes_[i].outputs) producer_[index(v)] = static_cast<int>(i);
     }
     for (const ValueId v : graph.outputs()) {
@@ -47,12 +42,13 @@ class Fuser {
 
   std::vector<Node> run() {
     drop_unneeded();
-    for (std::size_t i = 0; i < nodes_.size(); ++i) {
-      if (dead_[i]) continue;
-      if (nodes_[i].op == OpKind::add) fuse_add(i);
-      if (nodes_[i].op == OpKind::activation) fuse_activation(i);
-      if (nodes_[i].op == OpKind::activation_backward) fuse_gate(i);
-    }
+    for_each_node(OpKind::activation_backward, [&](std::size_t i) { move_before_unpool(i); });
+    for_each_node(OpKind::bias_backward, [&](std::size_t i) { move_bias_before_unpool(i); });
+    for_each_node(OpKind::add, [&](std::size_t i) { fuse_add(i); });
+    for_each_node(OpKind::activation, [&](std::size_t i) { fuse_activation(i); });
+    for_each_node(OpKind::activation_backward, [&](std::size_t i) { fuse_gate(i); });
+    for_each_node(OpKind::max_pool2d, [&](std::size_t i) { fuse_pool(i); });
+    for_each_node(OpKind::max_pool2d_backward, [&](std::size_t i) { fuse_unpool(i); });
     std::vector<Node> result;
     for (std::size_t i = 0; i < nodes_.size(); ++i) {
       if (!dead_[i]) result.push_back(nodes_[i]);
@@ -62,6 +58,25 @@ class Fuser {
 
  private:
   static std::size_t index(ValueId v) { return static_cast<std::size_t>(v); }
+
+  template <class Visit>
+  void for_each_node(OpKind op, Visit visit) {
+    for (std::size_t i = 0; i < nodes_.size(); ++i) {
+      if (!dead_[i] && nodes_[i].op == op) visit(i);
+    }
+  }
+
+  template <class Visit>
+  static void for_each_read(const Node& node, Visit visit) {
+    for (std::size_t j = 0; j < node.inputs.size(); ++j) {
+      if (node.inputs[j] != kNoValue && reads(node, j)) visit(node.inputs[j]);
+    }
+  }
+
+  const Node* producer(ValueId v) const {
+    const int at = producer_[index(v)];
+    return at < 0 ? nullptr : &nodes_[static_cast<std::size_t>(at)];
+  }
 
   // The node whose only reader is the one asking, or -1.
   int sole_producer(ValueId v) const { return uses_[index(v)] == 1 ? producer_[index(v)] : -1; }
@@ -110,6 +125,81 @@ class Fuser {
     absorb(at, i);
   }
 
+  // activation_backward of a max pool's gradient: only the pooled elements are not zero, and there
+  // the activation's output is the pool's.
+  void move_before_unpool(std::size_t i) {
+    const int at = sole_producer(nodes_[i].inputs[1]);
+    if (at < 0) return;
+    Node& unpool = nodes_[static_cast<std::size_t>(at)];
+    if (unpool.op != OpKind::max_pool2d_backward || unpool.inputs[2] != nodes_[i].inputs[0]) return;
+    const ValueId between = unpool.outputs[0], result = nodes_[i].outputs[0];
+    const ValueId pooled = producer(unpool.inputs[0])->outputs[0];
+    std::swap(unpool, nodes_[i]);
+    Node& activation = nodes_[static_cast<std::size_t>(at)];
+    Node& last = nodes_[i];
+    --uses_[index(activation.inputs[0])];
+    ++uses_[index(pooled)];
+    activation.inputs = {pooled, last.inputs[1]};
+    activation.outputs = {between};
+    last.inputs[1] = between;
+    last.outputs = {result};
+    graph_.set_shape(between, graph_.shape(pooled));
+  }
+
+  void move_bias_before_unpool(std::size_t i) {
+    ValueId& dy = nodes_[i].inputs[0];
+    const Node* unpool = producer(dy);
+    if (unpool == nullptr || unpool->op != OpKind::max_pool2d_backward) return;
+    --uses_[index(dy)];
+    dy = unpool->inputs[1];
+    ++uses_[index(dy)];
+  }
+
+  static bool disjoint(const Pool2dAttrs& pool) {
+    return pool.window.h == pool.stride.h && pool.window.w == pool.stride.w && !pool.pad.any();
+  }
+
+  void fuse_pool(std::size_t i) {
+    const Node& pool = nodes_[i];
+    const int at = sole_producer(pool.inputs[0]);
+    if (at < 0 || !disjoint(pool.attrs_as<Pool2dAttrs>())) return;
+    Node& conv = nodes_[static_cast<std::size_t>(at)];
+    if (conv.op != OpKind::conv2d || conv.inputs[3] != kNoValue) return;
+    std::get<Conv2dAttrs>(conv.attrs).pool = pool.attrs_as<Pool2dAttrs>().window;
+    conv.outputs = pool.outputs;
+    for (const ValueId v : pool.outputs) producer_[index(v)] = at;
+    dead_[i] = true;
+  }
+
+  // All readers of the pool's gradient must be able to undo the pooling themselves.
+  void fuse_unpool(std::size_t i) {
+    const Node& unpool = nodes_[i];
+    const ValueId dx = unpool.outputs[0];
+    if (!disjoint(unpool.attrs_as<Pool2dAttrs>())) return;
+    std::vector<Node*> readers;
+    for (std::size_t j = i + 1; j < nodes_.size(); ++j) {
+      if (dead_[j]) continue;
+      for_each_read(nodes_[j], [&](ValueId v) {
+        if (v == dx) readers.push_back(&nodes_[j]);
+      });
+    }
+    const auto dy_of = [](const Node& node) -> ValueId {
+      if (node.op == OpKind::conv2d_backward_data) return node.inputs[0];
+      return node.op == OpKind::conv2d_backward_weights ? node.inputs[1] : kNoValue;
+    };
+    const auto able = [&](const Node* node) { return dy_of(*node) == dx; };
+    if (static_cast<int>(readers.size()) != uses_[index(dx)] ||
+        !std::all_of(readers.begin(), readers.end(), able)) {
+      return;
+    }
+    for (Node* node : readers) {
+      node->inputs[node->op == OpKind::conv2d_backward_data ? 0 : 1] = unpool.inputs[1];
+      node->inputs.push_back(unpool.inputs[0]);
+      std::get<Conv2dAttrs>(node->attrs).pool = unpool.attrs_as<Pool2dAttrs>().window;
+    }
+    dead_[i] = true;
+  }
+
   void drop_unneeded() {
     std::vector<bool> needed(uses_.size());
     for (const ValueId v : kept_) needed[index(v)] = true;
@@ -118,15 +208,15 @@ class Fuser {
       const bool wanted = is_update(node.op) || node.op == OpKind::input ||
                           std::any_of(node.outputs.begin(), node.outputs.end(),
                                       [&](ValueId v) { return needed[index(v)]; });
-      for (const ValueId v : node.inputs) {
-        if (v == kNoValue) continue;
+      for_each_read(node, [&](ValueId v) {
         if (wanted) needed[index(v)] = true;
         if (!wanted) --uses_[index(v)];
-      }
+      });
       if (!wanted) dead_[i] = true;
     }
   }
 
+  Graph& graph_;
   std::vector<Node> nodes_;
   std::vector<int> uses_, producer_;
   std::vector<bool> dead_;
@@ -135,6 +225,27 @@ class Fuser {
 
 }  // namespace
 
-std::vector<Node> fuse(const Graph& graph) { return Fuser(graph).run(); }
+bool is_update(OpKind op) {
+  return op == OpKind::sgd || op == OpKind::adam || op == OpKind::moving_average;
+}
+
+bool reads(const Node& node, std::size_t input) {
+  switch (node.op) {
+    case OpKind::conv2d_backward_data:
+    case OpKind::dense_backward_data:
+    case OpKind::conv2d_backward_weights:
+    case OpKind::dense_backward_weights:
+    case OpKind::max_pool2d_backward:
+      return input != 2;
+    case OpKind::avg_pool2d_backward:
+    case OpKind::global_avg_pool2d_backward:
+    case OpKind::reshape:
+      return input != 1;
+    default:
+      return true;
+  }
+}
+
+std::vector<Node> fuse(Graph& graph) { return Fuser(graph).run(); }
 
 }  // namespace pycnn

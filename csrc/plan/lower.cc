@@ -5,14 +5,11 @@
 #include <cstring>
 #include <numeric>
 
+#include "plan/fuse.h"
 #include "plan/lowering.h"
 
 namespace pycnn {
 namespace {
-
-bool is_update(OpKind op) {
-  return op == OpKind::sgd || op == OpKind::adam || op == OpKind::moving_average;
-}
 
 // Ops that may write their result over this input, element by element.
 int in_place_input(OpKind op) {
@@ -69,24 +66,6 @@ void Lowering::propagate_layouts() {
   }
 }
 
-// Values that a node only asks for their shape do not keep their memory alive.
-bool Lowering::reads(const Node& node, std::size_t input) const {
-  switch (node.op) {
-    case OpKind::conv2d_backward_data:
-    case OpKind::dense_backward_data:
-    case OpKind::conv2d_backward_weights:
-    case OpKind::dense_backward_weights:
-    case OpKind::max_pool2d_backward:
-      return input != 2;
-    case OpKind::avg_pool2d_backward:
-    case OpKind::global_avg_pool2d_backward:
-    case OpKind::reshape:
-      return input != 1;
-    default:
-      return true;
-  }
-}
-
 void Lowering::find_last_uses() {
   for (std::size_t i = 0; i < nodes_.size(); ++i) {
     for (std::size_t j = 0; j < nodes_[i].inputs.size(); ++j) {
@@ -106,6 +85,7 @@ BufferId Lowering::new_buffer(std::size_t bytes) {
 // Gives each output of node i a buffer: its own, or an input's that ends here.
 void Lowering::assign_buffers(std::size_t i) {
   const Node& node = nodes_[i];
+  const bool optional_second = node.op == OpKind::max_pool2d || node.op == OpKind::conv2d;  // arg
   for (std::size_t j = 0; j < node.outputs.size(); ++j) {
     const ValueId out = node.outputs[j];
     BufferId buffer = kNoBuffer;
@@ -122,7 +102,7 @@ void Lowering::assign_buffers(std::size_t i) {
       if (ends_here && computed && bytes_of(in) == bytes_of(out)) buffer = candidate;
     }
     const bool wanted = last_use_[index(out)] >= 0;
-    if (buffer == kNoBuffer && (wanted || j == 0 || node.op != OpKind::max_pool2d)) {
+    if (buffer == kNoBuffer && (wanted || j == 0 || !optional_second)) {
       buffer = new_buffer(bytes_of(out));
     }
     program_.value_buffer[index(out)] = buffer;

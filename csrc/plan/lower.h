@@ -34,6 +34,7 @@ struct RunContext {
     return id == kNoBuffer ? nullptr
                            : reinterpret_cast<float*>(memory[static_cast<std::size_t>(id)]);
   }
+  std::uint8_t* indices(BufferId id) const { return reinterpret_cast<std::uint8_t*>(bytes(id)); }
   std::byte* bytes(BufferId id) const {
     return id == kNoBuffer ? nullptr : memory[static_cast<std::size_t>(id)];
   }

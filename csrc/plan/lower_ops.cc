@@ -39,6 +39,11 @@ ActivationKind epilogue_act(const Node& node) {
   return dense != nullptr ? dense->act : ActivationKind::linear;
 }
 
+Size2d pool_of(const Node& node) {
+  const Conv2dAttrs* conv = conv_attrs(node);
+  return conv == nullptr ? Size2d{0, 0} : conv->pool;
+}
+
 const float* optional(const RunContext& run, BufferId id) {
   return id == kNoBuffer ? nullptr : run.floats(id);
 }
@@ -106,16 +111,18 @@ void Lowering::lower_product(const Node& node) {
       product_shape(node, shape_of(node.inputs[0]), graph_.shape(node.inputs[1]), batch_);
   PYCNN_CHECK_VALUE(program_.layout[index(node.inputs[1])].has_value(), node.name,
                     ": the kernel must be a parameter");
-  const Conv2dForward op = make_conv2d_forward(shape, isa());
+  const Conv2dForward op = make_conv2d_forward(shape, pool_of(node), isa());
   need_scratch(op.scratch_floats());
   const BufferId x = buffer_of(node.inputs[0]), w = buffer_of(node.inputs[1]),
                  bias = buffer_of(node.inputs[2]), residual = buffer_of(node.inputs[3]),
                  y = buffer_of(node.outputs[0]);
+  const BufferId arg = node.outputs.size() > 1 ? buffer_of(node.outputs[1]) : kNoBuffer;
   const ActivationKind act = epilogue_act(node);
   const char* name = node.op == OpKind::conv2d ? "conv2d" : "dense";
   add_step(name, node.name, [=](RunContext& run, Worker& worker) {
     const Epilogue epilogue{optional(run, bias), optional(run, residual), nullptr, 0, act};
-    conv2d_forward(op, run.floats(x), run.floats(w), epilogue, run.floats(y), worker);
+    conv2d_forward(op, run.floats(x), run.floats(w), epilogue, run.floats(y), run.indices(arg),
+                   worker);
   });
 }
 
@@ -124,32 +131,34 @@ void Lowering::lower_product_backward_data(const Node& node) {
       product_shape(node, shape_of(node.inputs[2]), graph_.shape(node.inputs[1]), batch_);
   PYCNN_CHECK_VALUE(program_.layout[index(node.inputs[1])].has_value(), node.name,
                     ": the kernel must be a parameter");
-  const Conv2dBackwardData op = make_conv2d_backward_data(shape, isa());
+  const Conv2dBackwardData op = make_conv2d_backward_data(shape, pool_of(node), isa());
   need_scratch(op.scratch_floats());
   const BufferId dy = buffer_of(node.inputs[0]), w = buffer_of(node.inputs[1]),
                  gate = buffer_of(node.inputs[3]), dx = buffer_of(node.outputs[0]),
-                 packed = workspace(op.weights_floats);
+                 packed = workspace(op.weights_floats),
+                 arg = node.inputs.size() > 4 ? buffer_of(node.inputs[4]) : kNoBuffer;
   const float ceiling = epilogue_act(node) == ActivationKind::relu6 ? 6.0f : 0.0f;
   add_step(conv_attrs(node) ? "conv2d_backward_data" : "dense_backward_data", node.name,
            [=](RunContext& run, Worker& worker) {
              const Epilogue epilogue{nullptr, nullptr, optional(run, gate), ceiling,
                                      ActivationKind::linear};
-             conv2d_backward_data(op, run.floats(dy), run.floats(w), run.floats(packed), epilogue,
-                                  run.floats(dx), worker);
+             conv2d_backward_data(op, run.floats(dy), run.indices(arg), run.floats(w),
+                                  run.floats(packed), epilogue, run.floats(dx), worker);
            });
 }
 
 void Lowering::lower_product_backward_weights(const Node& node) {
   const Conv2dShape shape =
       product_shape(node, shape_of(node.inputs[0]), graph_.shape(node.inputs[2]), batch_);
-  const Conv2dBackwardWeights op = make_conv2d_backward_weights(shape, isa());
+  const Conv2dBackwardWeights op = make_conv2d_backward_weights(shape, pool_of(node), isa());
   need_scratch(op.scratch_floats());
   const BufferId x = buffer_of(node.inputs[0]), dy = buffer_of(node.inputs[1]),
-                 dw = buffer_of(node.outputs[0]), partial = workspace(op.workspace_floats());
+                 dw = buffer_of(node.outputs[0]), partial = workspace(op.workspace_floats()),
+                 arg = node.inputs.size() > 3 ? buffer_of(node.inputs[3]) : kNoBuffer;
   add_step(conv_attrs(node) ? "conv2d_backward_weights" : "dense_backward_weights", node.name,
            [=](RunContext& run, Worker& worker) {
-             conv2d_backward_weights(op, run.floats(x), run.floats(dy), run.floats(dw),
-                                     run.floats(partial), worker);
+             conv2d_backward_weights(op, run.floats(x), run.floats(dy), run.indices(arg),
+                                     run.floats(dw), run.floats(partial), worker);
            });
 }
 
@@ -175,15 +184,13 @@ void Lowering::lower_pool(const Node& node) {
     case OpKind::max_pool2d: {
       const BufferId arg = buffer_of(node.outputs[1]);
       return add_step("max_pool2d", node.name, [=](RunContext& run, Worker& worker) {
-        max_pool2d_forward(op, run.floats(in), run.floats(out),
-                           reinterpret_cast<std::uint8_t*>(run.bytes(arg)), worker);
+        max_pool2d_forward(op, run.floats(in), run.floats(out), run.indices(arg), worker);
       });
     }
     case OpKind::max_pool2d_backward: {
       const BufferId dy = buffer_of(node.inputs[1]);
       return add_step("max_pool2d_backward", node.name, [=](RunContext& run, Worker& worker) {
-        max_pool2d_backward(op, reinterpret_cast<const std::uint8_t*>(run.bytes(in)),
-                            run.floats(dy), run.floats(out), worker);
+        max_pool2d_backward(op, run.indices(in), run.floats(dy), run.floats(out), worker);
       });
     }
     default: {

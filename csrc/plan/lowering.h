@@ -28,7 +28,6 @@ class Lowering {
   Isa isa() const { return parameters_.isa(); }
 
   void propagate_layouts();
-  bool reads(const Node& node, std::size_t input) const;
   void find_last_uses();
   void assign_buffers(std::size_t i);
   BufferId new_buffer(std::size_t bytes);

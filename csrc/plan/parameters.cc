@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "plan/fuse.h"
+
 namespace pycnn {
 namespace {
 
@@ -30,10 +32,6 @@ std::optional<PackedWeights> wanted_layout(const Graph& graph, const Node& node,
     default:
       return std::nullopt;
   }
-}
-
-bool is_update(OpKind op) {
-  return op == OpKind::sgd || op == OpKind::adam || op == OpKind::moving_average;
 }
 
 }  // namespace

@@ -20,8 +20,21 @@ double seconds_between(Clock::time_point a, Clock::time_point b) {
   return std::chrono::duration<double>(b - a).count();
 }
 
-bool is_update(const Node& node) {
-  return node.op == OpKind::sgd || node.op == OpKind::adam || node.op == OpKind::moving_average;
+// Threads pay for more than a barrier per step only where there is this much to do for each.
+constexpr double kOperationsPerThread = 4e6;
+constexpr double kOperationsPerElement = 8;  // of a tensor that a step writes
+
+// A rough count of what one run computes.
+double operations(const std::vector<Node>& nodes, const Program& program, dim_t batch) {
+  double sum = 0;
+  for (const Node& node : nodes) {
+    sum += 2.0 * static_cast<double>(node.macs) * static_cast<double>(batch);
+    for (const ValueId v : node.outputs) {
+      sum += kOperationsPerElement *
+             static_cast<double>(program.shapes[static_cast<std::size_t>(v)].count());
+    }
+  }
+  return sum;
 }
 
 bool finite(const float* x, std::size_t count) {
@@ -32,12 +45,13 @@ bool finite(const float* x, std::size_t count) {
 
 Plan::Plan(const Graph& graph, std::shared_ptr<Parameters> parameters, dim_t batch, MemoryMode mode)
     : graph_(graph),
-      nodes_(fuse(graph)),
+      nodes_(fuse(graph_)),
       parameters_(std::move(parameters)),
       batch_(batch),
       mode_(mode) {
   PYCNN_CHECK_VALUE(batch >= 1, "plan: batch must be >= 1, got ", batch);
-  std::stable_partition(nodes_.begin(), nodes_.end(), [](const Node& n) { return !is_update(n); });
+  std::stable_partition(nodes_.begin(), nodes_.end(),
+                        [](const Node& n) { return !is_update(n.op); });
   program_ = lower(graph_, nodes_, *parameters_, batch);
   const auto& steps = program_.steps;
   first_update_ = static_cast<int>(
@@ -47,6 +61,8 @@ Plan::Plan(const Graph& graph, std::shared_ptr<Parameters> parameters, dim_t bat
   context_.outputs.resize(kMaxArrays);
   PYCNN_CHECK_VALUE(graph_.outputs().size() <= kMaxArrays, "plan: at most ", kMaxArrays,
                     " outputs");
+  const double most = operations(nodes_, program_, batch) / kOperationsPerThread;
+  useful_threads_ = static_cast<int>(std::clamp(most, 1.0, double{kMaxThreads}));
   allocate();
 }
 
@@ -85,7 +101,7 @@ void Plan::allocate_scratch(int threads) {
 }
 
 void Plan::execute(bool (*interrupted)(), std::vector<double>* seconds) {
-  const int threads = num_threads();
+  const int threads = std::min(num_threads(), useful_threads_);
   if (threads != threads_) allocate_scratch(threads);  // also after set_num_threads
   context_.failed = false;
   failed_step_ = -1;

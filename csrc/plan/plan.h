@@ -71,7 +71,7 @@ class Plan {
   std::vector<Storage> storage_;
   std::optional<Storage> scratch_;
   std::size_t scratch_stride_ = 0, arena_bytes_ = 0, arena_lower_bound_ = 0;
-  int threads_ = 0, failed_step_ = -1, first_update_ = 0;
+  int useful_threads_ = 1, threads_ = 0, failed_step_ = -1, first_update_ = 0;
   MemoryMode mode_;
   bool interrupted_ = false, ran_ = false;
   std::mutex running_;
