@@ -141,7 +141,7 @@ void bind_products(py::class_<Graph>& graph) {
       .def(
           "dense_backward_weights",
           [](Graph& g, ValueId x, ValueId dy, ValueId w, const std::string& name) {
-            return g.add(OpKind::dense_backward_weights, {}, {x, dy, w}, name);
+            return g.add(OpKind::dense_backward_weights, DenseAttrs{}, {x, dy, w}, name);
           },
           "x"_a, "dy"_a, "w"_a, py::kw_only(), "name"_a = "")
       .def(
@@ -181,7 +181,11 @@ void bind_layers(py::class_<Graph>& graph) {
           [](Graph& g, ValueId a, ValueId b, const std::string& name) {
             return g.add(OpKind::add, {}, {a, b}, name);
           },
-          "a"_a, "b"_a, py::kw_only(), "name"_a = "")
+          "a"_a, "b"_a, py::kw_only(), "name"_a = "");
+}
+
+void bind_activations(py::class_<Graph>& graph) {
+  graph
       .def(
           "activation",
           [](Graph& g, ValueId x, const std::string& kind, std::optional<float> alpha,
@@ -314,6 +318,7 @@ void register_graph(py::module_& m) {
       .def("nodes", &describe);
   bind_products(graph);
   bind_layers(graph);
+  bind_activations(graph);
   bind_training(graph);
 }
 

@@ -61,6 +61,8 @@ Plan::Plan(const Graph& graph, std::shared_ptr<Parameters> parameters, dim_t bat
   context_.outputs.resize(kMaxArrays);
   PYCNN_CHECK_VALUE(graph_.outputs().size() <= kMaxArrays, "plan: at most ", kMaxArrays,
                     " outputs");
+  counts_steps_ =
+      std::any_of(nodes_.begin(), nodes_.end(), [](const Node& n) { return n.op == OpKind::adam; });
   const double most = operations(nodes_, program_, batch) / kOperationsPerThread;
   useful_threads_ = static_cast<int>(std::clamp(most, 1.0, double{kMaxThreads}));
   allocate();
@@ -138,6 +140,8 @@ void Plan::execute(bool (*interrupted)(), std::vector<double>* seconds) {
 }
 
 RunStatus Plan::run(const RunRequest& request) {
+  PYCNN_CHECK_VALUE(!counts_steps_ || request.random.step >= 1,
+                    "plan.run: step must be >= 1 where Adam counts it, got ", request.random.step);
   const std::lock_guard<std::mutex> lock(running_);
   for (std::size_t i = 0; i < kMaxArrays; ++i) {
     context_.inputs[i] = static_cast<const std::byte*>(request.inputs[i]);
