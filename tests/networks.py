@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 from engine import Array, threads
 
@@ -107,9 +109,9 @@ class SmallCnn:
         ]
 
 
-def state_of(net: SmallCnn) -> bytes:
-    """Every bit that training changes: parameters and slots."""
+def state_of(net: SmallCnn) -> str:
+    """A digest of every bit that training changes: parameters and slots."""
     arrays = [net.parameters.get(name) for name in net.parameters.names()]
     for slot in SLOTS[net.optimizer]:
         arrays += [net.parameters.get(name, slot) for name in net.parameters.names()]
-    return b"".join(array.tobytes() for array in arrays)
+    return hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest()

@@ -206,7 +206,58 @@ def test_gates(isa, case, seed):
     check_gates(case, seed, Setting(isa))
 
 
+POOLS = ((2, 2), (3, 3), (2, 3), (1, 2), (3, 1), (1, 1))
+
+
+def check_pooled(case: ConvShape, seed: int, setting: Setting) -> None:
+    """A disjoint max pool behind the convolution, which the plan may make part of it."""
+    x, w, b, _ = arrays(case, seed)
+    pool = {"pool_size": POOLS[seed % 6], "strides": POOLS[seed % 6]}
+    if any(p > size for p, size in zip(pool["pool_size"], case.y_shape[1:3], strict=True)):
+        return
+    for kind in ("linear", "relu", "relu6"):
+        hidden = reference.activation(kind, reference.conv2d(x, w, b, **case.arguments))
+        expected = reference.max_pool2d(hidden, **pool)
+        probe = Probe.of(expected, seed)
+
+        def build(graph: _core.Graph, v: dict[str, int], kind=kind, probe=probe) -> list[int]:
+            h = graph.conv2d(v["x"], v["w"], v["b"], **case.arguments)
+            h = h if kind == "linear" else graph.activation(h, kind)
+            y = graph.max_pool2d(h, **pool)
+            loss = probe.loss(graph, v, y)
+            ids = graph.gradients(loss, [v["x"], v["w"], v["b"]])
+            return [y, *(i for i in ids if i is not None)]
+
+        parameters = {"w": w, "b": b, **probe.parameters}
+        y, dx, dw, db = run(build, {"x": x, **probe.inputs}, parameters, setting)
+        dh = reference.max_pool2d_backward(hidden, probe.dy, **pool)
+        dy = reference.activation_backward(kind, hidden, dh)
+        assert_equal(y, expected, f"{kind} y")
+        _, *backward = expected_passes(case, x, w, b, dy)
+        for name, got, wanted in zip(NAMES[1:], (dx, dw, db), backward, strict=True):
+            assert_equal(got, wanted, f"{kind} {name}")
+
+
+POOLED = [
+    ConvShape((2, 9, 10, C), (3, 3, C, K), padding="same")
+    for C, K in zip(CHANNELS, CHANNELS[::-1], strict=True)
+]
+POOLED += [case for case in PICKED[-17:] if case.w_shape[3] < 64 and case.x_shape[0] < 4]
+
+
+@pytest.mark.parametrize("case", POOLED, ids=str)
+@pytest.mark.parametrize("pool", range(6))
+def test_picked_pools(case, pool, isa):
+    check_pooled(case, pool, Setting(isa, threads=1 + pool % 2))
+
+
+@given(conv_shapes(max_size=15, max_window=5), seeds)
+def test_pools(isa, case, seed):
+    check_pooled(case, seed, Setting(isa))
+
+
 CHECKS = [
+    Check(check_pooled, conv_shapes(max_size=15, max_window=5), POOLED),
     Check(check_integers, conv_shapes(), PICKED),
     Check(check_real, conv_shapes()),
     Check(check_epilogues, conv_shapes(max_size=9), PICKED[:5]),
