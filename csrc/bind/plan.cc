@@ -74,8 +74,8 @@ void run(Plan& plan, const std::vector<py::array>& inputs, const std::vector<py:
   const std::vector<const Value*> expected = input_values(plan.graph());
   PYCNN_CHECK_VALUE(inputs.size() == expected.size(), "plan.run: expected ", expected.size(),
                     " inputs, got ", inputs.size());
-  PYCNN_CHECK_VALUE(start >= 0 && start < kMaxExtent, "plan.run: start must be >= 0 and < ", kMaxExtent,
-                    ", got ", start);
+  PYCNN_CHECK_VALUE(start >= 0 && start < kMaxExtent, "plan.run: start must be >= 0 and < ",
+                    kMaxExtent, ", got ", start);
   dim_t last = start + plan.batch();
   if (rows) {
     PYCNN_CHECK_SHAPE(rows->ndim() == 1 && rows->shape(0) == plan.batch(),

@@ -31,9 +31,9 @@ Inferred infer_batch_norm_training(const Graph& graph, const Node& node) {
 
 // beta and mean may be absent, both or neither: then they are zero.
 Inferred infer_batch_norm_inference(const Graph& graph, const Node& node) {
-  check_inputs(graph, node,
-               {{"x"}, {"gamma"}, {"beta", Presence::optional}, {"mean", Presence::optional},
-                {"var"}});
+  check_inputs(
+      graph, node,
+      {{"x"}, {"gamma"}, {"beta", Presence::optional}, {"mean", Presence::optional}, {"var"}});
   check_channels(graph, node, {"gamma", "beta", "mean", "var"});
   PYCNN_CHECK_VALUE((node.inputs[2] == kNoValue) == (node.inputs[3] == kNoValue),
                     "batch_norm_inference: beta and mean must be given or absent together");
@@ -69,8 +69,8 @@ void batch_norm_inference_gradient(GradientTape& tape, const Node& node, ValueId
   PYCNN_CHECK_VALUE(!tape.needs(mean) && !tape.needs(var),
                     "batch_norm_inference: mean and var have no gradient");
   if (tape.needs(gamma) || tape.needs(beta)) {
-    const ValueId unused = graph.add(OpKind::batch_norm_backward, node.attrs,
-                                     {x, gamma, mean, var, dy}, node.name);
+    const ValueId unused =
+        graph.add(OpKind::batch_norm_backward, node.attrs, {x, gamma, mean, var, dy}, node.name);
     const std::vector<ValueId> gradients = graph.producer(unused).outputs;
     if (tape.needs(gamma)) tape.accumulate(gamma, gradients[1]);
     if (tape.needs(beta)) tape.accumulate(beta, gradients[2]);

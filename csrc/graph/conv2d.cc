@@ -13,8 +13,8 @@ void check_channels(const Node& node, const Conv2dShape& s, dim_t w_channels) {
   PYCNN_CHECK_VALUE(s.G >= 1, op, ": groups must be >= 1, got ", s.G);
   PYCNN_CHECK_SHAPE(s.C % s.G == 0, op, ": groups must divide the input's channels, got ", s.C,
                     " channels, ", s.G, " groups");
-  PYCNN_CHECK_SHAPE(s.K % s.G == 0, op, ": groups must divide the filters, got ", s.K,
-                    " filters, ", s.G, " groups");
+  PYCNN_CHECK_SHAPE(s.K % s.G == 0, op, ": groups must divide the filters, got ", s.K, " filters, ",
+                    s.G, " groups");
   PYCNN_CHECK_SHAPE(s.C / s.G == w_channels, op, ": x has ", s.C, " channels in ", s.G,
                     " groups, w expects ", w_channels, " per group");
 }
@@ -38,9 +38,17 @@ Conv2dShape conv2d_shape(const Node& node, const Shape& x, const Shape& w) {
   PYCNN_CHECK_SHAPE(x.rank() == 4, name_of(node.op), ": x must be (None, H, W, C), got ", x.text());
   PYCNN_CHECK_SHAPE(w.rank() == 4 && !w.has_batch(), name_of(node.op),
                     ": w must be (R, S, C/groups, K), got ", w.text());
-  const Conv2dShape s{.N = x.has_batch() ? 1 : x[0], .H = x[1], .W = x[2], .C = x[3], .K = w[3],
-                      .R = w[0], .S = w[1], .G = attrs.groups, .stride = attrs.stride,
-                      .dilation = attrs.dilation, .pad = attrs.pad};
+  const Conv2dShape s{.N = x.has_batch() ? 1 : x[0],
+                      .H = x[1],
+                      .W = x[2],
+                      .C = x[3],
+                      .K = w[3],
+                      .R = w[0],
+                      .S = w[1],
+                      .G = attrs.groups,
+                      .stride = attrs.stride,
+                      .dilation = attrs.dilation,
+                      .pad = attrs.pad};
   check_channels(node, s, w[2]);
   check_windows(node, s);
   return s;
@@ -84,8 +92,7 @@ void conv2d_gradient(GradientTape& tape, const Node& node, ValueId dy) {
   PYCNN_CHECK(attrs.act == ActivationKind::linear && node.inputs[3] == kNoValue, ErrorKind::state,
               "conv2d: gradients must be appended before fusing");
   if (tape.needs(w)) {
-    tape.accumulate(
-        w, graph.add(OpKind::conv2d_backward_weights, attrs, {x, dy, w}, node.name));
+    tape.accumulate(w, graph.add(OpKind::conv2d_backward_weights, attrs, {x, dy, w}, node.name));
   }
   bias_gradient(tape, node, bias, dy);
   if (tape.needs(x)) {

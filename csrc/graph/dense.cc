@@ -64,8 +64,8 @@ void dense_gradient(GradientTape& tape, const Node& node, ValueId dy) {
   }
   bias_gradient(tape, node, bias, dy);
   if (tape.needs(x)) {
-    tape.accumulate(
-        x, graph.add(OpKind::dense_backward_data, attrs, {dy, w, x, kNoValue}, node.name));
+    tape.accumulate(x,
+                    graph.add(OpKind::dense_backward_data, attrs, {dy, w, x, kNoValue}, node.name));
   }
 }
 

@@ -80,8 +80,7 @@ void activation_gradient(GradientTape& tape, const Node& node, ValueId dy) {
     tape.accumulate(x, dy);
     return;
   }
-  tape.accumulate(
-      x, tape.graph().add(OpKind::activation_backward, node.attrs, {y, dy}, node.name));
+  tape.accumulate(x, tape.graph().add(OpKind::activation_backward, node.attrs, {y, dy}, node.name));
 }
 
 // dropout: its own gradient, with the same random numbers.

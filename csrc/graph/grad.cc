@@ -60,9 +60,8 @@ void GradientTape::accumulate(ValueId value, ValueId gradient) {
   PYCNN_CHECK(needs(value) && graph_.shape(value) == graph_.shape(gradient), ErrorKind::state,
               "gradient: wrong rule, ", graph_.shape(gradient).text(), " for value ", value);
   ValueId& sum = gradients_[static_cast<std::size_t>(value)];
-  sum = sum == kNoValue
-            ? gradient
-            : graph_.add(OpKind::add, {}, {sum, gradient}, graph_.producer(value).name);
+  sum = sum == kNoValue ? gradient
+                        : graph_.add(OpKind::add, {}, {sum, gradient}, graph_.producer(value).name);
 }
 
 std::vector<ValueId> append_gradients(Graph& graph, ValueId loss, const std::vector<ValueId>& wrt) {

@@ -44,8 +44,8 @@ Inferred infer_loss_backward(const Graph& graph, const Node& node) {
 void loss_gradient(GradientTape& tape, const Node& node, ValueId /*dy*/) {
   const ValueId y_true = node.inputs[0], y_pred = node.inputs[1];
   if (!tape.needs(y_pred)) return;
-  tape.accumulate(y_pred, tape.graph().add(OpKind::loss_backward, node.attrs, {y_true, y_pred},
-                                           node.name));
+  tape.accumulate(y_pred,
+                  tape.graph().add(OpKind::loss_backward, node.attrs, {y_true, y_pred}, node.name));
 }
 
 Inferred infer_metric(const Graph& graph, const Node& node) {

@@ -29,11 +29,17 @@ Shape output_shape(const Node& node, const Shape& x) {
 Pool2dShape pool2d_shape(const Node& node, const Shape& x) {
   const auto& attrs = node.attrs_as<Pool2dAttrs>();
   PYCNN_CHECK_SHAPE(x.rank() == 4, name_of(node.op), ": x must be (None, H, W, C), got ", x.text());
-  const Pool2dShape s{.N = x.has_batch() ? 1 : x[0], .H = x[1], .W = x[2], .C = x[3],
-                      .R = attrs.window.h, .S = attrs.window.w, .stride = attrs.stride,
+  const Pool2dShape s{.N = x.has_batch() ? 1 : x[0],
+                      .H = x[1],
+                      .W = x[2],
+                      .C = x[3],
+                      .R = attrs.window.h,
+                      .S = attrs.window.w,
+                      .stride = attrs.stride,
                       .pad = attrs.pad};
-  check_windows(node, {.H = s.H, .W = s.W, .R = s.R, .S = s.S, .stride = s.stride, .dilation = {},
-                       .pad = s.pad});
+  check_windows(
+      node,
+      {.H = s.H, .W = s.W, .R = s.R, .S = s.S, .stride = s.stride, .dilation = {}, .pad = s.pad});
   PYCNN_CHECK_SHAPE(s.R * s.S <= kMaxWindow, name_of(node.op), ": window must have at most ",
                     kMaxWindow, " pixels, got ", s.R, " x ", s.S);
   check_overlap(node, "rows", s.H, s.R, (s.P() - 1) * s.stride.h, s.pad.top);
@@ -82,8 +88,7 @@ Inferred infer_avg_pool2d_backward(const Graph& graph, const Node& node) {
 void avg_pool2d_gradient(GradientTape& tape, const Node& node, ValueId dy) {
   const ValueId x = node.inputs[0];
   if (!tape.needs(x)) return;
-  tape.accumulate(x,
-                  tape.graph().add(OpKind::avg_pool2d_backward, node.attrs, {dy, x}, node.name));
+  tape.accumulate(x, tape.graph().add(OpKind::avg_pool2d_backward, node.attrs, {dy, x}, node.name));
 }
 
 // global_avg_pool2d: the mean over all pixels.
@@ -106,8 +111,7 @@ Inferred infer_global_avg_pool2d_backward(const Graph& graph, const Node& node) 
 void global_avg_pool2d_gradient(GradientTape& tape, const Node& node, ValueId dy) {
   const ValueId x = node.inputs[0];
   if (!tape.needs(x)) return;
-  tape.accumulate(x,
-                  tape.graph().add(OpKind::global_avg_pool2d_backward, {}, {dy, x}, node.name));
+  tape.accumulate(x, tape.graph().add(OpKind::global_avg_pool2d_backward, {}, {dy, x}, node.name));
 }
 
 }  // namespace pycnn

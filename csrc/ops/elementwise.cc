@@ -27,9 +27,8 @@ Elementwise make_elementwise(dim_t count, Isa isa) { return {count, &eltwise_ker
 
 void add_forward(const Elementwise& op, const float* a, const float* b, float* y,
                  Worker& worker) noexcept {
-  for_blocks(op.count, worker, [&](dim_t i, dim_t count) noexcept {
-    op.kernels->add(a + i, b + i, y + i, count);
-  });
+  for_blocks(op.count, worker,
+             [&](dim_t i, dim_t count) noexcept { op.kernels->add(a + i, b + i, y + i, count); });
 }
 
 Activation make_activation(dim_t count, ActivationKind kind, float alpha, Isa isa) {
@@ -45,9 +44,8 @@ void activation_forward(const Activation& op, const float* x, float* y, Worker& 
 void activation_backward(const Activation& op, const float* y, const float* dy, float* dx,
                          Worker& worker) noexcept {
   const auto map = op.map.kernels->activation_gradient[static_cast<int>(op.kind)];
-  for_blocks(op.map.count, worker, [&](dim_t i, dim_t count) noexcept {
-    map(y + i, dy + i, dx + i, count, op.alpha);
-  });
+  for_blocks(op.map.count, worker,
+             [&](dim_t i, dim_t count) noexcept { map(y + i, dy + i, dx + i, count, op.alpha); });
 }
 
 Dropout make_dropout(dim_t count, float rate, std::uint32_t stream, Isa isa) {

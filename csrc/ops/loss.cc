@@ -9,7 +9,7 @@
 namespace pycnn {
 namespace {
 
-constexpr dim_t kRowFloats = 4096;      // 16 KB per stream; rows cost an exp or log per element
+constexpr dim_t kRowFloats = 4096;  // 16 KB per stream; rows cost an exp or log per element
 constexpr dim_t kFiniteBlock = 16384;
 
 // body(first row, rows) over blocks of rows
@@ -116,8 +116,7 @@ void metric_forward(const Metric& op, const void* y_true, const float* y_pred, f
   worker.single([&]() noexcept { *value = mean_in_order(workspace, op.map.rows); });
 }
 
-void all_finite(const float* x, dim_t count, Isa isa, std::uint8_t* flag,
-                Worker& worker) noexcept {
+void all_finite(const float* x, dim_t count, Isa isa, std::uint8_t* flag, Worker& worker) noexcept {
   const ReduceKernels& kernels = reduce_kernels(isa);
   worker.single([&]() noexcept { *flag = 1; });
   worker.parallel_for(ceil_div(count, kFiniteBlock), [&](dim_t begin, dim_t end) noexcept {

@@ -45,8 +45,8 @@ struct Metric {
 };
 Metric make_metric(dim_t rows, dim_t classes, MetricKind kind, float threshold, Isa isa);
 
-// *value = mean over rows of the per-row score (accuracy: y_true == y_pred; binary_accuracy: share of
-// outputs on the right side of the threshold, y_pred > threshold is 1; categorical and sparse: 1
+// *value = mean over rows of the per-row score (accuracy: y_true == y_pred; binary_accuracy: share
+// of outputs on the right side of the threshold, y_pred > threshold is 1; categorical and sparse: 1
 // where the first arg-max is the label)
 void metric_forward(const Metric& op, const void* y_true, const float* y_pred, float* value,
                     float* workspace, Worker& worker) noexcept;

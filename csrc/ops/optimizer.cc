@@ -33,9 +33,8 @@ void sgd_update(const Sgd& op, float learning_rate, float* w, const float* g, fl
                      .momentum = op.momentum,
                      .decay = op.weight_decay * learning_rate};
   if (op.momentum == 0) {
-    for_blocks(op.count, worker, [&](dim_t i, dim_t count) noexcept {
-      op.kernels->sgd(step, g + i, w + i, count);
-    });
+    for_blocks(op.count, worker,
+               [&](dim_t i, dim_t count) noexcept { op.kernels->sgd(step, g + i, w + i, count); });
     return;
   }
   const auto update = op.nesterov ? op.kernels->sgd_nesterov : op.kernels->sgd_momentum;

@@ -33,8 +33,8 @@ Adam make_adam(dim_t count, float beta_1, float beta_2, float epsilon, float wei
 
 // m += (g-m)*(1-beta_1); v += (g*g-v)*(1-beta_2); w -= alpha*m/(sqrt(v)+epsilon) with
 // alpha = lr*sqrt(1-beta_2^step)/(1-beta_1^step), step counted from 1 (computed in double once)
-void adam_update(const Adam& op, float learning_rate, dim_t step, float* w, const float* g, float* m,
-                 float* v, Worker& worker) noexcept;
+void adam_update(const Adam& op, float learning_rate, dim_t step, float* w, const float* g,
+                 float* m, float* v, Worker& worker) noexcept;
 
 struct MovingAverage {
   dim_t count = 0;

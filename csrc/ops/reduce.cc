@@ -98,8 +98,8 @@ Moments combine_moments(const RowReduction& op, float* workspace, dim_t c, dim_t
   Moments all;
   double n = 0;
   for (dim_t chunk = 0; chunk < op.chunks(); ++chunk) {
-    const double rows = static_cast<double>(
-        std::min(op.chunk_rows, op.rows - chunk * op.chunk_rows));
+    const double rows =
+        static_cast<double>(std::min(op.chunk_rows, op.rows - chunk * op.chunk_rows));
     const float* mean = partial(op, workspace, 0, chunk) + c;
     const float* m1 = partial(op, workspace, 1, chunk) + c;
     const float* m2 = partial(op, workspace, 2, chunk) + c;
@@ -116,9 +116,7 @@ Moments combine_moments(const RowReduction& op, float* workspace, dim_t c, dim_t
 
 }  // namespace
 
-dim_t RowReduction::workspace_floats() const {
-  return (kPartials * chunks() + kCoefficients) * C;
-}
+dim_t RowReduction::workspace_floats() const { return (kPartials * chunks() + kCoefficients) * C; }
 
 RowReduction make_row_reduction(dim_t rows, dim_t C, Isa isa) {
   const dim_t fitting = kChunkFloats / std::min(C, kColumnBlock);

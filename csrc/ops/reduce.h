@@ -12,8 +12,8 @@ namespace pycnn {
 struct ReduceKernels;
 
 struct RowReduction {
-  dim_t rows = 0, C = 0;   // x[rows][C]
-  dim_t chunk_rows = 0;    // rows per chunk, a function of (rows, C) only
+  dim_t rows = 0, C = 0;  // x[rows][C]
+  dim_t chunk_rows = 0;   // rows per chunk, a function of (rows, C) only
   const ReduceKernels* kernels = nullptr;
 
   dim_t chunks() const { return (rows + chunk_rows - 1) / chunk_rows; }
@@ -31,8 +31,9 @@ struct BatchNorm {
 };
 BatchNorm make_batch_norm(dim_t rows, dim_t C, float epsilon, Isa isa);
 
-// mean, var (biased) over rows; y = gamma*(x-mean)/sqrt(var+epsilon) + beta. The variance comes from
-// squared deviations (per-chunk mean and sum of squares, combined in double by Chan's formula).
+// mean, var (biased) over rows; y = gamma*(x-mean)/sqrt(var+epsilon) + beta. The variance comes
+// from squared deviations (per-chunk mean and sum of squares, combined in double by Chan's
+// formula).
 void batch_norm_training_forward(const BatchNorm& op, const float* x, const float* gamma,
                                  const float* beta, float* y, float* mean, float* var,
                                  float* workspace, Worker& worker) noexcept;

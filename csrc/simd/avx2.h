@@ -52,9 +52,7 @@ struct F32x8 {
     static Bits load(const std::uint32_t* p) {
       return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))};
     }
-    void store(std::uint32_t* p) const {
-      _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), v);
-    }
+    void store(std::uint32_t* p) const { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), v); }
     friend Bits operator+(Bits a, Bits b) { return {_mm256_add_epi32(a.v, b.v)}; }
     friend Bits operator-(Bits a, Bits b) { return {_mm256_sub_epi32(a.v, b.v)}; }
     friend Bits operator&(Bits a, Bits b) { return {_mm256_and_si256(a.v, b.v)}; }
@@ -94,8 +92,8 @@ struct F32x8 {
   void store(float* p) const { _mm256_storeu_ps(p, v); }
   // The mask is a tail_mask. In pieces, since vmaskmovps stores take 18 cycles on Zen 1 to 3.
   void store(float* p, Mask mask) const {
-    const int n = __builtin_popcount(
-        static_cast<unsigned>(_mm256_movemask_ps(_mm256_castsi256_ps(mask))));
+    const int n =
+        __builtin_popcount(static_cast<unsigned>(_mm256_movemask_ps(_mm256_castsi256_ps(mask))));
     if (n == 8) return store(p);
     __m128 rest = _mm256_castps256_ps128(v);
     if (n & 4) {

@@ -50,8 +50,7 @@ constexpr dim_t column_period(dim_t C, dim_t vectors) {
 template <class V, int K>
 class Columns {
  public:
-  Columns(dim_t C, const float* const (&coefficients)[K])
-      : C_(C), period_(column_period<V>(C, 4)) {
+  Columns(dim_t C, const float* const (&coefficients)[K]) : C_(C), period_(column_period<V>(C, 4)) {
     for (int k = 0; k < K; ++k) {
       source_[k] = coefficients[k];
       if (period_ == C) continue;
@@ -75,9 +74,8 @@ class Columns {
     const dim_t total = rows * C_;
     for (dim_t i = 0; i < total; i += period_) {
       const dim_t width = total - i < period_ ? total - i : period_;
-      for_vectors<V>(width, [&](dim_t c, auto... mask) __attribute__((always_inline)) {
-        body(i + c, c, mask...);
-      });
+      for_vectors<V>(width, [&](dim_t c, auto... mask)
+                                __attribute__((always_inline)) { body(i + c, c, mask...); });
     }
   }
 

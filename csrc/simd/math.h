@@ -68,8 +68,7 @@ template <class V>
   // x = 2^e * (1 + f), 1 + f in [sqrt(1/2), sqrt(2))
   const Bits shifted = bits(normal) + (one - sqrt_half);
   const V e = V::from_int(shifted >> 23) - select(small, V::set1(150.0f), V::set1(127.0f));
-  const V f =
-      V::from_bits((shifted & Bits::set1(0x007fffffu)) + sqrt_half) - V::set1(1.0f);
+  const V f = V::from_bits((shifted & Bits::set1(0x007fffffu)) + sqrt_half) - V::set1(1.0f);
   V p = V::set1(0.067492716f);  // log(1 + f) = f - f^2/2 + f^3 p(f), error 2^-30.3
   p = fma(p, f, V::set1(-0.116700992f));
   p = fma(p, f, V::set1(0.118835486f));

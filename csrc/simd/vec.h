@@ -120,9 +120,7 @@ struct Portable {
   static Portable from_int(Bits a) { return {__builtin_convertvector((Ints)a.v, Floats)}; }
   friend Bits bits(Portable a) { return {(Words)a.v}; }
   // To the nearest integer; |a| < 2^22.
-  friend Bits to_int(Portable a) {
-    return {(Words) __builtin_convertvector(round(a).v, Ints)};
-  }
+  friend Bits to_int(Portable a) { return {(Words) __builtin_convertvector(round(a).v, Ints)}; }
 
   friend Portable operator+(Portable a, Portable b) { return {a.v + b.v}; }
   friend Portable operator-(Portable a, Portable b) { return {a.v - b.v}; }

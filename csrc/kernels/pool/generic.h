@@ -76,9 +76,8 @@ void max_run(const PoolRun run, const float* x, float* y, std::uint8_t* arg) {
         return V::set1(static_cast<float>(run.first_index + r * run.index_stride + s));
       };
       Best<V, kArg> best{load(0, 0), index(0, 0)};
-      const auto tap = [&](dim_t r, dim_t s) __attribute__((always_inline)) {
-        best.take(load(r, s), index(r, s));
-      };
+      const auto tap = [&](dim_t r, dim_t s)
+                           __attribute__((always_inline)) { best.take(load(r, s), index(r, s)); };
       if constexpr (kWindow == 2) {
         tap(0, 1), tap(1, 0), tap(1, 1);
       } else if constexpr (kWindow == 3) {
@@ -216,11 +215,20 @@ template <class V, class Value, class Term>
       windows.value[k] = value(p, q, w);
     }
     switch (count) {
-      case 1: gather_few<V, 1>(row.C, windows, dx, end, term); break;
-      case 2: gather_few<V, 2>(row.C, windows, dx, end, term); break;
-      case 3: gather_few<V, 3>(row.C, windows, dx, end, term); break;
-      case 4: gather_few<V, 4>(row.C, windows, dx, end, term); break;
-      default: gather_few<V, 0>(row.C, windows, dx, end, term);
+      case 1:
+        gather_few<V, 1>(row.C, windows, dx, end, term);
+        break;
+      case 2:
+        gather_few<V, 2>(row.C, windows, dx, end, term);
+        break;
+      case 3:
+        gather_few<V, 3>(row.C, windows, dx, end, term);
+        break;
+      case 4:
+        gather_few<V, 4>(row.C, windows, dx, end, term);
+        break;
+      default:
+        gather_few<V, 0>(row.C, windows, dx, end, term);
     }
   }
 }

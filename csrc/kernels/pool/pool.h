@@ -30,7 +30,7 @@ struct PoolRun {
 struct PoolRow {
   dim_t H = 0, W = 0, Q = 0, C = 0, R = 0, S = 0;
   dim_t stride_h = 1, stride_w = 1, pad = 0;  // pad: left
-  dim_t h = 0;        // this row
+  dim_t h = 0;                                // this row
   dim_t r = 0;        // its place in the first row of windows; in the next ones r - stride_h ..
   dim_t windows = 0;  // rows of windows
 };

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "simd/vec.h"
-
 #include "kernels/pool/generic.h"
+#include "simd/vec.h"
 
 namespace pycnn {
 

@@ -55,9 +55,8 @@ struct Fold {
     for (; r <= shape.rows; ++r) {
       const dim_t x = r * ld;
       accumulate(r < shape.rows ? shape.width : shape.rest,
-                 [&](dim_t c, auto... mask) __attribute__((always_inline)) {
-                   return term(x + c, c, mask...);
-                 });
+                 [&](dim_t c, auto... mask)
+                     __attribute__((always_inline)) { return term(x + c, c, mask...); });
     }
   }
 
@@ -109,11 +108,10 @@ void column_moments(const float* x, dim_t ldx, dim_t rows, dim_t C, float* mean,
   for (dim_t c = 0; c < C; ++c) mean[c] /= count;
   const FoldShape shape = fold_shape<V>(ldx, rows, C);
   const WideMean wide(mean, C, shape.width);
-  const Fold<V, 2> fold(shape,
-                        [&](dim_t i, dim_t c, auto... mask) __attribute__((always_inline)) {
-                          const V d = V::load(x + i, mask...) - V::load(wide.v + c, mask...);
-                          return Terms<V, 2>{{d, d * d}};
-                        });
+  const Fold<V, 2> fold(shape, [&](dim_t i, dim_t c, auto... mask) __attribute__((always_inline)) {
+    const V d = V::load(x + i, mask...) - V::load(wide.v + c, mask...);
+    return Terms<V, 2>{{d, d * d}};
+  });
   fold.store(0, C, m1);
   fold.store(1, C, m2);
 }
@@ -123,12 +121,11 @@ void column_gradients(const float* x, const float* dy, dim_t ldx, dim_t rows, di
                       const float* mean, float* sum_dy, float* sum_dyx) noexcept {
   const FoldShape shape = fold_shape<V>(ldx, rows, C);
   const WideMean wide(mean, C, shape.width);
-  const Fold<V, 2> fold(shape,
-                        [&](dim_t i, dim_t c, auto... mask) __attribute__((always_inline)) {
-                          const V d = V::load(x + i, mask...) - V::load(wide.v + c, mask...);
-                          const V g = V::load(dy + i, mask...);
-                          return Terms<V, 2>{{g, g * d}};
-                        });
+  const Fold<V, 2> fold(shape, [&](dim_t i, dim_t c, auto... mask) __attribute__((always_inline)) {
+    const V d = V::load(x + i, mask...) - V::load(wide.v + c, mask...);
+    const V g = V::load(dy + i, mask...);
+    return Terms<V, 2>{{g, g * d}};
+  });
   fold.store(0, C, sum_dy);
   fold.store(1, C, sum_dyx);
 }

@@ -69,9 +69,11 @@ void mean_loss(const void* y_true, const float* p, float* loss, dim_t rows,
   }
   const float count = static_cast<float>(classes);
   for (dim_t row = 0; row < rows; ++row, t += classes, p += classes) {
-    loss[row] = row_sum<V>(classes, [&](dim_t i, auto... mask) __attribute__((always_inline)) {
-      return F::value(V::load(t + i, mask...), V::load(p + i, mask...));
-    }) / count;
+    loss[row] = row_sum<V>(classes,
+                           [&](dim_t i, auto... mask) __attribute__((always_inline)) {
+                             return F::value(V::load(t + i, mask...), V::load(p + i, mask...));
+                           }) /
+                count;
   }
 }
 
@@ -102,11 +104,11 @@ void categorical_gradient(const void* y_true, const float* p, float scale, float
   const auto* t = static_cast<const float*>(y_true);
   for (dim_t row = 0; row < rows; ++row, t += classes, p += classes, dx += classes) {
     const V sum = V::set1(row_sum<V>(p, classes));
-    const V dot = V::set1(row_sum<V>(classes, [&](dim_t i, auto... mask)
-                                                  __attribute__((always_inline)) {
-      const V q = V::load(p + i, mask...) / sum;
-      return select(is_clipped(q), V::zero(), V::load(t + i, mask...));
-    }));
+    const V dot =
+        V::set1(row_sum<V>(classes, [&](dim_t i, auto... mask) __attribute__((always_inline)) {
+          const V q = V::load(p + i, mask...) / sum;
+          return select(is_clipped(q), V::zero(), V::load(t + i, mask...));
+        }));
     const V factor = V::set1(scale) / sum;
     map<V>(
         [&](V u, V v) __attribute__((always_inline)) {

@@ -22,8 +22,7 @@ void normalize(const float* x, const float* mean, const float* scale, const floa
 
 template <class V>
 void normalize_gradient(const float* x, const float* dy, const float* mean, const float* k1,
-                        const float* k2, const float* k3, float* dx, dim_t rows,
-                        dim_t C) noexcept {
+                        const float* k2, const float* k3, float* dx, dim_t rows, dim_t C) noexcept {
   const Columns<V, 4> columns(C, {mean, k1, k2, k3});
   columns.for_each(rows, [&](dim_t i, dim_t c, auto... mask) __attribute__((always_inline)) {
     const V centered = V::load(x + i, mask...) - columns.load(0, c, mask...);
