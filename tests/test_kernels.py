@@ -40,6 +40,11 @@ def isa_flags(isa: str) -> list[str]:
     assert common and row, "CMakeLists.txt has another form now: adapt this function"
     flags = (common[1] + row[1]).split()
     assert "-O2" in flags and any(flag.startswith("-mavx") for flag in flags)
+    gnu = "clang" not in tool(str(COMPILER), "--version")
+    for name in [flag[2:-1] for flag in flags if flag.startswith("${")]:
+        values = re.search(rf"set\({name} ([^)]*)\)", text)
+        assert values, name
+        flags += re.findall(r"GNU>:(-[^>]+)>", values[1]) if gnu else []
     return [flag for flag in flags if not flag.startswith("$")]
 
 

@@ -127,8 +127,9 @@ def check_average_integers(case: PoolShape, seed: int, setting: Setting) -> None
     if not np.isin(counts, (1, 2, 4)).all():
         return
     probe = Probe.of(4 * expected, seed)  # whole numbers
-    probe = replace(probe, target=probe.target + (expected - 4 * expected).reshape(len(x), -1) @
-                    probe.weights)
+    probe = replace(
+        probe, target=probe.target + (expected - 4 * expected).reshape(len(x), -1) @ probe.weights
+    )
 
     def build(graph: _core.Graph, v: dict[str, int]) -> list[int]:
         y = graph.avg_pool2d(v["x"], **case.arguments)

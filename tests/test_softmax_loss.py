@@ -208,9 +208,7 @@ def test_no_byte_outside(memory, isa):
 def test_threads_change_no_bit(kind, isa):
     y_true, p = kind.draw((3000, 7), 1)
     inputs = {"y_true": y_true, "y_pred": p}
-    results = [
-        run(loss_and_gradient(kind), inputs, {}, Setting(isa, threads=n)) for n in (1, 2, 5)
-    ]
+    results = [run(loss_and_gradient(kind), inputs, {}, Setting(isa, threads=n)) for n in (1, 2, 5)]
     for other in results[1:]:
         for a, b in zip(results[0], other, strict=True):
             np.testing.assert_array_equal(a, b)

@@ -68,9 +68,20 @@ bool signal_pending() {
   return PyErr_CheckSignals() != 0;
 }
 
-void run(Plan& plan, const std::vector<py::array>& inputs, const std::vector<py::object>& outputs,
-         const std::optional<RowArray>& rows, dim_t start, float learning_rate, std::uint64_t seed,
-         std::uint32_t step, RunRequest& request) {
+py::tuple scalars(const Plan& plan, const RunResult& result) {
+  py::list values;
+  for (std::size_t i = 0; i < plan.graph().outputs().size(); ++i) {
+    if (plan.graph().shape(plan.graph().outputs()[i]).rank() == 0) {
+      values.append(result.scalars[i]);
+    }
+  }
+  return py::tuple(values);
+}
+
+py::tuple run(Plan& plan, const std::vector<py::array>& inputs,
+              const std::vector<py::object>& outputs, const std::optional<RowArray>& rows,
+              dim_t start, float learning_rate, std::uint64_t seed, std::uint32_t step,
+              RunRequest& request) {
   const std::vector<const Value*> expected = input_values(plan.graph());
   PYCNN_CHECK_VALUE(inputs.size() == expected.size(), "plan.run: expected ", expected.size(),
                     " inputs, got ", inputs.size());
@@ -105,22 +116,13 @@ void run(Plan& plan, const std::vector<py::array>& inputs, const std::vector<py:
   request.learning_rate = learning_rate;
   request.random = {seed, step};
   request.interrupted = signal_pending;
-  RunStatus status;
+  RunResult result;
   {
     const py::gil_scoped_release release;
-    status = plan.run(request);
+    result = plan.run(request);
   }
-  if (status == RunStatus::interrupted) throw py::error_already_set();
-}
-
-py::tuple scalars(const Plan& plan) {
-  py::list values;
-  for (std::size_t i = 0; i < plan.graph().outputs().size(); ++i) {
-    if (plan.graph().shape(plan.graph().outputs()[i]).rank() == 0) {
-      values.append(plan.scalar(static_cast<int>(i)));
-    }
-  }
-  return py::tuple(values);
+  if (result.interrupted) throw py::error_already_set();
+  return scalars(plan, result);
 }
 
 // Owns what the capsule of Plan.capsule() points to.
@@ -212,8 +214,7 @@ void register_plan(py::module_& m) {
              const std::vector<py::object>& outputs, const std::optional<RowArray>& rows,
              dim_t start, float learning_rate, std::uint64_t seed, std::uint32_t step) {
             RunRequest request;
-            run(plan, inputs, outputs, rows, start, learning_rate, seed, step, request);
-            return scalars(plan);
+            return run(plan, inputs, outputs, rows, start, learning_rate, seed, step, request);
           },
           "inputs"_a, "outputs"_a = py::tuple(), py::kw_only(), "rows"_a = py::none(),
           "start"_a = 0, "learning_rate"_a = 0.0f, "seed"_a = 0, "step"_a = 0)

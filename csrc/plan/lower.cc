@@ -174,13 +174,17 @@ Program Lowering::lower() {
   propagate_layouts();
   find_last_uses();
   int inputs = 0;
+  const bool trains =
+      std::any_of(nodes_.begin(), nodes_.end(), [](const Node& n) { return is_update(n.op); });
   bool checked = false;
   for (std::size_t i = 0; i < nodes_.size(); ++i) {
     const Node& node = nodes_[i];
     assign_buffers(i);
     const int first_step = static_cast<int>(program_.steps.size());
     if (is_update(node.op) && !checked) {
-      lower_checks(i);
+      for (std::size_t k = i; k < nodes_.size(); ++k) {
+        if (nodes_[k].op != OpKind::moving_average) lower_check(nodes_[k].inputs[1]);
+      }
       checked = true;
     }
     if (node.op == OpKind::input)
@@ -194,7 +198,7 @@ Program Lowering::lower() {
         if (v != kNoValue && reads(node, j)) touch(program_.value_buffer[index(v)], s);
       }
     }
-    if (node.op == OpKind::loss) loss_values_.push_back(node.outputs[0]);
+    if (node.op == OpKind::loss && trains) lower_check(node.outputs[0]);
   }
   for (std::size_t k = 0; k < graph_.outputs().size(); ++k) {
     lower_output(graph_.outputs()[k], static_cast<int>(k));

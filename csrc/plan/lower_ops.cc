@@ -349,24 +349,17 @@ void Lowering::lower_update(const Node& node) {
   program_.steps.back().changes_state = true;
 }
 
-// Before anything is written: every loss and every gradient must be finite.
-void Lowering::lower_checks(std::size_t first_update) {
-  std::vector<ValueId> checked = loss_values_;
-  for (std::size_t i = first_update; i < nodes_.size(); ++i) {
-    if (nodes_[i].op != OpKind::moving_average) checked.push_back(nodes_[i].inputs[1]);
-  }
-  for (const ValueId v : checked) {
-    const BufferId x = buffer_of(v), flag = workspace(1);
-    const dim_t count = count_of(v);
-    touch(x, static_cast<int>(program_.steps.size()));
-    const Isa isa = parameters_.isa();
-    add_step("check_finite", graph_.value(v).name, [=](RunContext& run, Worker& worker) {
-      auto* finite = reinterpret_cast<std::uint8_t*>(run.bytes(flag));
-      all_finite(run.floats(x), count, isa, finite, worker);
-      worker.single([&] { run.failed = run.failed || *finite == 0; });
-    });
-    program_.steps.back().is_check = true;
-  }
+void Lowering::lower_check(ValueId v) {
+  const BufferId x = buffer_of(v), flag = workspace(1);
+  const dim_t count = count_of(v);
+  touch(x, static_cast<int>(program_.steps.size()));
+  const Isa isa = parameters_.isa();
+  add_step("check_finite", graph_.value(v).name, [=](RunContext& run, Worker& worker) {
+    std::uint8_t* finite = run.indices(flag);
+    all_finite(run.floats(x), count, isa, finite, worker);
+    worker.single([&] { run.failed = run.failed || *finite == 0; });
+  });
+  program_.steps.back().is_check = true;
 }
 
 }  // namespace pycnn

@@ -39,7 +39,7 @@ class Lowering {
 
   void lower_input(const Node& node, int position);
   void lower_output(ValueId v, int position);
-  void lower_checks(std::size_t first_update);
+  void lower_check(ValueId v);        // stops a run, before it changes anything, if v is not finite
   void lower_node(const Node& node);  // the rest: lower_ops.cc
   void lower_product(const Node& node);
   void lower_product_backward_data(const Node& node);
@@ -58,7 +58,6 @@ class Lowering {
   Program program_;
   std::vector<int> last_use_;          // by ValueId: node index, -1 where nothing reads it
   std::vector<int> buffer_last_node_;  // by BufferId
-  std::vector<ValueId> loss_values_;
 };
 
 }  // namespace pycnn

@@ -139,7 +139,7 @@ void Plan::execute(bool (*interrupted)(), std::vector<double>* seconds) {
   ran_ = true;
 }
 
-RunStatus Plan::run(const RunRequest& request) {
+RunResult Plan::run(const RunRequest& request) {
   PYCNN_CHECK_VALUE(!counts_steps_ || request.random.step >= 1,
                     "plan.run: step must be >= 1 where Adam counts it, got ", request.random.step);
   const std::lock_guard<std::mutex> lock(running_);
@@ -153,7 +153,14 @@ RunStatus Plan::run(const RunRequest& request) {
   context_.random = request.random;
   execute(request.interrupted, nullptr);
   if (failed_step_ >= 0) report_nonfinite();
-  return interrupted_ ? RunStatus::interrupted : RunStatus::done;
+  RunResult result;
+  result.interrupted = interrupted_;
+  for (std::size_t i = 0; i < graph_.outputs().size(); ++i) {
+    const auto v = static_cast<std::size_t>(graph_.outputs()[i]);
+    const float* value = context_.floats(program_.value_buffer[v]);
+    if (program_.shapes[v].rank() == 0 && value != nullptr) result.scalars[i] = *value;
+  }
+  return result;
 }
 
 std::vector<StepTime> Plan::profile(int repeats) {
@@ -221,10 +228,6 @@ std::vector<float> Plan::output(int index) const {
     for (std::size_t i = 0; i < count; ++i) values[i] = static_cast<float>(bytes[i]);
   }
   return values;
-}
-
-float Plan::scalar(int index) const {
-  return context_.floats(program_.value_buffer[static_cast<std::size_t>(output_value(index))])[0];
 }
 
 }  // namespace pycnn

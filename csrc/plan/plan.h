@@ -27,7 +27,10 @@ struct RunRequest {
   bool (*interrupted)() = nullptr;  // asked every few milliseconds; true: stop before any update
 };
 
-enum class RunStatus { done, interrupted };
+struct RunResult {
+  bool interrupted = false;
+  std::array<float, kMaxArrays> scalars{};  // of the outputs of rank 0, by output position
+};
 
 struct StepTime {
   std::string op, name;
@@ -40,7 +43,7 @@ class Plan {
        MemoryMode mode = MemoryMode::planned);
 
   // Throws Error(numeric) for a loss or gradient that is not finite; parameters are then unchanged.
-  RunStatus run(const RunRequest& request);
+  RunResult run(const RunRequest& request);
   std::vector<StepTime> profile(int repeats);  // least time of each step, on the last run's inputs
 
   dim_t batch() const { return batch_; }
@@ -53,7 +56,6 @@ class Plan {
   // Shape and contents of an output after a run, in the user's layout.
   Shape output_shape(int index) const;
   std::vector<float> output(int index) const;
-  float scalar(int index) const;
 
  private:
   void allocate();

@@ -2,8 +2,8 @@
 """Sliding windows: the geometry that convolutions and pools share.
 
 Output (p, q) reads input (p*u + r*e - top, q*v + s*f - left) at tap (r, s), with strides (u, v)
-and dilation (e, f). A tap outside the input is dropped: padding is never stored or multiplied,
-so an infinite weight over a padded pixel adds nothing, not NaN.
+and dilation (e, f). A tap outside the input is dropped here; the engine may multiply it by zero
+instead, which differs only for weights that are infinite or NaN.
 """
 
 from __future__ import annotations
