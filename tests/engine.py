@@ -220,9 +220,9 @@ def python(
     paths = [str(Path(__file__).parent), str(Path(_core.__file__).parents[1])]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), **(environment or {})}
     command = [sys.executable, "-c", code, *arguments]
-    return subprocess.run(
-        command, env=env, capture_output=True, text=True, timeout=timeout, check=False
-    )
+    options: dict[str, Any] = {"capture_output": True, "text": True, "check": False}
+    # Not in the checkout: its pycnn/, first on the path of -c, has no compiled modules.
+    return subprocess.run(command, env=env, cwd=paths[0], timeout=timeout, **options)
 
 
 @dataclass(frozen=True)
