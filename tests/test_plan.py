@@ -342,10 +342,9 @@ def test_the_steady_state_allocates_nothing(tmp_path: Path):
 
 def test_profile_names_every_step():
     net = SmallCnn("scalar", batch=4)
-    with pytest.raises(RuntimeError, match="run the plan once first"):
-        net.plan.profile(1)
-    net.step(1)
-    rows = net.plan.profile(1)
+    with pytest.raises(ValueError, match="repeats must be >= 1, got 0"):
+        net.plan.profile(net.arrays, repeats=0)
+    rows = net.plan.profile(net.arrays, repeats=2)
     assert [op for op, _, _ in rows] == net.plan.steps()
     assert all(0 <= seconds < 10 for _, _, seconds in rows)
 

@@ -78,10 +78,11 @@ py::tuple scalars(const Plan& plan, const RunResult& result) {
   return py::tuple(values);
 }
 
-py::tuple run(Plan& plan, const std::vector<py::array>& inputs,
-              const std::vector<py::object>& outputs, const std::optional<RowArray>& rows,
-              dim_t start, float learning_rate, std::uint64_t seed, std::uint32_t step,
-              RunRequest& request) {
+// Checked pointers into the arrays, which the caller keeps.
+RunRequest make_request(const Plan& plan, const std::vector<py::array>& inputs,
+                        const std::vector<py::object>& outputs, const std::optional<RowArray>& rows,
+                        dim_t start, float learning_rate, std::uint64_t seed, std::uint32_t step) {
+  RunRequest request;
   const std::vector<const Value*> expected = input_values(plan.graph());
   PYCNN_CHECK_VALUE(inputs.size() == expected.size(), "plan.run: expected ", expected.size(),
                     " inputs, got ", inputs.size());
@@ -108,6 +109,8 @@ py::tuple run(Plan& plan, const std::vector<py::array>& inputs,
                     " outputs, got arrays for ", outputs.size());
   for (std::size_t i = 0; i < outputs.size(); ++i) {
     if (outputs[i].is_none()) continue;
+    PYCNN_CHECK(py::isinstance<py::array>(outputs[i]), ErrorKind::dtype, "plan.run: output ", i,
+                " must be an array or None");
     auto array = py::cast<py::array>(outputs[i]);
     check_array("output", i, array, plan.graph().value(results[i]), start + plan.batch());
     request.outputs[i] = array.mutable_data();  // throws where read-only
@@ -116,6 +119,10 @@ py::tuple run(Plan& plan, const std::vector<py::array>& inputs,
   request.learning_rate = learning_rate;
   request.random = {seed, step};
   request.interrupted = signal_pending;
+  return request;
+}
+
+py::tuple run(Plan& plan, const RunRequest& request) {
   RunResult result;
   {
     const py::gil_scoped_release release;
@@ -123,6 +130,19 @@ py::tuple run(Plan& plan, const std::vector<py::array>& inputs,
   }
   if (result.interrupted) throw py::error_already_set();
   return scalars(plan, result);
+}
+
+std::vector<std::tuple<std::string, std::string, double>> profile(Plan& plan,
+                                                                  const RunRequest& request,
+                                                                  int repeats) {
+  std::vector<StepTime> times;
+  {
+    const py::gil_scoped_release release;
+    times = plan.profile(request, repeats);
+  }
+  std::vector<std::tuple<std::string, std::string, double>> rows;
+  for (StepTime& t : times) rows.emplace_back(std::move(t.op), std::move(t.name), t.seconds);
+  return rows;
 }
 
 // Owns what the capsule of Plan.capsule() points to.
@@ -213,31 +233,24 @@ void register_plan(py::module_& m) {
           [](Plan& plan, const std::vector<py::array>& inputs,
              const std::vector<py::object>& outputs, const std::optional<RowArray>& rows,
              dim_t start, float learning_rate, std::uint64_t seed, std::uint32_t step) {
-            RunRequest request;
-            return run(plan, inputs, outputs, rows, start, learning_rate, seed, step, request);
+            return run(plan,
+                       make_request(plan, inputs, outputs, rows, start, learning_rate, seed, step));
           },
           "inputs"_a, "outputs"_a = py::tuple(), py::kw_only(), "rows"_a = py::none(),
           "start"_a = 0, "learning_rate"_a = 0.0f, "seed"_a = 0, "step"_a = 0)
+      .def(
+          "profile",
+          [](Plan& plan, const std::vector<py::array>& inputs, int repeats, std::uint32_t step) {
+            return profile(plan, make_request(plan, inputs, {}, std::nullopt, 0, 0, 0, step),
+                           repeats);
+          },
+          "inputs"_a, py::kw_only(), "repeats"_a = 10, "step"_a = 1)
       .def(
           "output",
           [](const Plan& plan, int index) {
             return to_array(plan.output_shape(index), plan.output(index));
           },
           "index"_a)
-      .def(
-          "profile",
-          [](Plan& plan, int repeats) {
-            std::vector<StepTime> times;
-            {
-              const py::gil_scoped_release release;
-              times = plan.profile(repeats);
-            }
-            std::vector<std::tuple<std::string, std::string, double>> rows;
-            for (StepTime& t : times)
-              rows.emplace_back(std::move(t.op), std::move(t.name), t.seconds);
-            return rows;
-          },
-          "repeats"_a = 10)
       .def("capsule", &lend)
       .def("steps", [](const Plan& plan) {
         std::vector<std::string> ops;

@@ -59,8 +59,11 @@ Plan::Plan(const Graph& graph, std::shared_ptr<Parameters> parameters, dim_t bat
       steps.begin());
   context_.inputs.resize(kMaxArrays);
   context_.outputs.resize(kMaxArrays);
-  PYCNN_CHECK_VALUE(graph_.outputs().size() <= kMaxArrays, "plan: at most ", kMaxArrays,
-                    " outputs");
+  const auto inputs = std::count_if(nodes_.begin(), nodes_.end(),
+                                    [](const Node& n) { return n.op == OpKind::input; });
+  PYCNN_CHECK_VALUE(
+      static_cast<std::size_t>(inputs) <= kMaxArrays && graph_.outputs().size() <= kMaxArrays,
+      "plan: at most ", kMaxArrays, " inputs and ", kMaxArrays, " outputs");
   counts_steps_ =
       std::any_of(nodes_.begin(), nodes_.end(), [](const Node& n) { return n.op == OpKind::adam; });
   const double most = operations(nodes_, program_, batch) / kOperationsPerThread;
@@ -136,13 +139,11 @@ void Plan::execute(bool (*interrupted)(), std::vector<double>* seconds) {
     }
   };
   run_region(threads, scratch_->data(), scratch_stride_, body);
-  ran_ = true;
 }
 
-RunResult Plan::run(const RunRequest& request) {
+void Plan::accept(const RunRequest& request) {
   PYCNN_CHECK_VALUE(!counts_steps_ || request.random.step >= 1,
-                    "plan.run: step must be >= 1 where Adam counts it, got ", request.random.step);
-  const std::lock_guard<std::mutex> lock(running_);
+                    "plan: step must be >= 1 where Adam counts it, got ", request.random.step);
   for (std::size_t i = 0; i < kMaxArrays; ++i) {
     context_.inputs[i] = static_cast<const std::byte*>(request.inputs[i]);
     context_.outputs[i] = static_cast<std::byte*>(request.outputs[i]);
@@ -151,6 +152,11 @@ RunResult Plan::run(const RunRequest& request) {
   context_.start = request.start;
   context_.learning_rate = request.learning_rate;
   context_.random = request.random;
+}
+
+RunResult Plan::run(const RunRequest& request) {
+  const std::lock_guard<std::mutex> lock(running_);
+  accept(request);
   execute(request.interrupted, nullptr);
   if (failed_step_ >= 0) report_nonfinite();
   RunResult result;
@@ -163,12 +169,14 @@ RunResult Plan::run(const RunRequest& request) {
   return result;
 }
 
-std::vector<StepTime> Plan::profile(int repeats) {
+std::vector<StepTime> Plan::profile(const RunRequest& request, int repeats) {
+  PYCNN_CHECK_VALUE(repeats >= 1, "profile: repeats must be >= 1, got ", repeats);
   const std::lock_guard<std::mutex> lock(running_);
-  PYCNN_CHECK(ran_, ErrorKind::state, "profile: run the plan once first");
+  accept(request);
   std::vector<double> seconds(program_.steps.size()), least(seconds.size(), 1e30);
-  for (int i = 0; i < std::max(1, repeats); ++i) {
+  for (int i = 0; i < repeats; ++i) {
     execute(nullptr, &seconds);
+    if (failed_step_ >= 0) report_nonfinite();
     for (std::size_t s = 0; s < least.size(); ++s) least[s] = std::min(least[s], seconds[s]);
   }
   std::vector<StepTime> times;

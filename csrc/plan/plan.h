@@ -44,7 +44,8 @@ class Plan {
 
   // Throws Error(numeric) for a loss or gradient that is not finite; parameters are then unchanged.
   RunResult run(const RunRequest& request);
-  std::vector<StepTime> profile(int repeats);  // least time of each step, on the last run's inputs
+  // Least time of each step over `repeats` such runs. They are real: a training plan trains.
+  std::vector<StepTime> profile(const RunRequest& request, int repeats);
 
   dim_t batch() const { return batch_; }
   const Graph& graph() const { return graph_; }
@@ -60,6 +61,7 @@ class Plan {
  private:
   void allocate();
   void allocate_scratch(int threads);
+  void accept(const RunRequest& request);
   void execute(bool (*interrupted)(), std::vector<double>* seconds);
   [[noreturn]] void report_nonfinite() const;
   ValueId output_value(int index) const;
@@ -75,7 +77,7 @@ class Plan {
   std::size_t scratch_stride_ = 0, arena_bytes_ = 0, arena_lower_bound_ = 0;
   int useful_threads_ = 1, threads_ = 0, failed_step_ = -1, first_update_ = 0;
   MemoryMode mode_;
-  bool interrupted_ = false, ran_ = false, counts_steps_ = false;
+  bool interrupted_ = false, counts_steps_ = false;
   std::mutex running_;
 };
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .. import _core, applications
 from .suites import ConvLayer
@@ -60,8 +61,10 @@ def undisturbed(isa: str, threads: int, measure: Callable[[], Any]) -> tuple[Any
     return best[1], best[2], best[0] <= DRIFT
 
 
-def layer_plan(layer: ConvLayer, batch: int, isa: str) -> _core.Plan:
-    """The three passes of one layer on random numbers, run once."""
+def layer_plan(
+    layer: ConvLayer, batch: int, isa: str
+) -> tuple[_core.Plan, list[NDArray[np.float32]]]:
+    """The three passes of one layer, and random numbers to run them on."""
     random = np.random.default_rng(0)
     graph = _core.Graph()
     x = graph.input("x", (None, layer.size, layer.size, layer.channels))
@@ -74,25 +77,24 @@ def layer_plan(layer: ConvLayer, batch: int, isa: str) -> _core.Plan:
     graph.mark_output(graph.conv2d_backward_weights(x, dy, w, **geometry))
     parameters = _core.Parameters(graph, isa)
     parameters.set("w", random.standard_normal(parameters.get("w").shape, np.float32))
-    plan = _core.Plan(graph, parameters, batch)
     shapes = (
         (batch, layer.size, layer.size, layer.channels),
         (batch, layer.out, layer.out, layer.filters),
     )
-    plan.run([random.standard_normal(shape, np.float32) for shape in shapes])
-    return plan
+    inputs = [random.standard_normal(shape, np.float32) for shape in shapes]
+    return _core.Plan(graph, parameters, batch), inputs
 
 
 def measure_layer(
     layer: ConvLayer, batch: int, isa: str, threads: int, repeats: int
 ) -> dict[str, Any]:
     """Best time of each pass, its GFLOP/s and its share of the roof (a best, too) around it."""
-    plan = layer_plan(layer, batch, isa)
+    plan, inputs = layer_plan(layer, batch, isa)
 
     def seconds() -> dict[str, float]:
         names = {"conv2d": PASSES[0], "conv2d_" + PASSES[1]: PASSES[1]}
         names["conv2d_" + PASSES[2]] = PASSES[2]
-        return {names[op]: s for op, _, s in plan.profile(repeats) if op in names}
+        return {names[op]: s for op, _, s in plan.profile(inputs, repeats=repeats) if op in names}
 
     times, roof, calm = undisturbed(isa, threads, seconds)
     row: dict[str, Any] = {"layer": layer.name, "batch": batch, "roof": roof, "calm": calm}
