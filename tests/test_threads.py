@@ -201,12 +201,12 @@ def build(graph, v):
     loss = graph.loss("mean_squared_error", v["x"], h)
     (dw,) = graph.gradients(loss, [v["w"]])
     graph.adam(v["w"], dw)
-    graph.moving_average(v["average"], dw, momentum=0.5)
+    graph.moving_average(v["average"], graph.bias_backward(h), momentum=0.5)
     return [loss]
 
 shape = (3, 3, 32, 32)
 w = np.random.default_rng(0).standard_normal(shape) / 24
-parameters = {"w": w, "average": np.zeros(shape)}
+parameters = {"w": w, "average": np.zeros(32)}
 x = np.random.default_rng(1).standard_normal((4, size, size, 32))
 net = engine.Net(build, {"x": x}, parameters, engine.Setting("scalar"))
 def state():

@@ -5,7 +5,6 @@
 #include <pthread.h>
 
 #include <algorithm>
-#include <mutex>
 
 #include "base/arch.h"
 #include "base/error.h"
@@ -39,19 +38,11 @@ class FloatMode {
 #endif
 };
 
-// GNU OpenMP hangs when a forked child enters a region after its parent did: the child runs
-// serially.
-std::atomic<bool> region_ran{false};
+// GNU OpenMP hangs when a forked child enters a region after its parent did, here or in another
+// library: every child runs serially.
 std::atomic<bool> serial_child{false};
-
-void register_fork_handler() {
-  static std::once_flag once;
-  std::call_once(once, [] {
-    pthread_atfork(nullptr, nullptr, [] {
-      if (region_ran.load(std::memory_order_relaxed)) serial_child.store(true);
-    });
-  });
-}
+const int fork_handler =
+    pthread_atfork(nullptr, nullptr, [] { serial_child.store(true, std::memory_order_relaxed); });
 
 std::atomic<int> requested_threads{0};
 
@@ -117,7 +108,7 @@ void Worker::finish_loop() noexcept {
 
 void run_region(int threads, std::byte* scratch, std::size_t scratch_stride, RegionBody body,
                 void* context) noexcept {
-  threads = std::min(threads, kMaxThreads);
+  threads = fork_handler == 0 ? std::min(threads, kMaxThreads) : 1;
   const bool serial =
       threads <= 1 || serial_child.load(std::memory_order_relaxed) || omp_in_parallel();
   if (serial) {
@@ -127,8 +118,6 @@ void run_region(int threads, std::byte* scratch, std::size_t scratch_stride, Reg
     body(worker, context);
     return;
   }
-  register_fork_handler();
-  region_ran.store(true, std::memory_order_relaxed);
   // More threads than processors: a spinning thread would hold up the one it waits for.
   Team team(threads <= available_threads() ? kSpinPauses : 0);
 #pragma omp parallel num_threads(threads)

@@ -58,10 +58,9 @@ class Worker {
   std::uint32_t barrier_generation_ = 0;
 };
 
-// Runs body(worker, context) on `threads` threads (1 in a forked child of a process that already
-// ran a region, and inside another region), in the engine's floating-point mode: round to nearest,
-// subnormals flushed to zero. The caller's mode is restored.
-// scratch is threads * scratch_stride bytes, provided by the caller.
+// Runs body(worker, context) on `threads` threads (1 in a forked child and inside another region),
+// in the engine's floating-point mode: round to nearest, subnormals flushed to zero. The caller's
+// mode is restored. scratch is threads * scratch_stride bytes, provided by the caller.
 using RegionBody = void (*)(Worker& worker, void* context) noexcept;
 void run_region(int threads, std::byte* scratch, std::size_t scratch_stride, RegionBody body,
                 void* context) noexcept;

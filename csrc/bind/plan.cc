@@ -155,7 +155,11 @@ int run_lent(void* plan, const float* x, float* y) {
   RunRequest request;
   request.inputs[0] = x;
   request.outputs[0] = y;
-  static_cast<Plan*>(plan)->run(request);
+  try {
+    static_cast<Plan*>(plan)->run(request);
+  } catch (const std::exception&) {
+    return 1;  // no exception may cross into C
+  }
   return 0;
 }
 

@@ -7,7 +7,8 @@
 typedef struct {
   void* plan;
   size_t input_floats, output_floats; /* of the whole batch */
-  /* Returns 0. Runs without the Python interpreter; any thread, one run at a time (it waits). */
+  /* Returns 0, or 1 where it failed. Runs without the Python interpreter; any thread, one run at a
+   * time (it waits). */
   int (*run)(void* plan, const float* x, float* y);
 } pycnn_predict;
 

@@ -123,8 +123,8 @@ Conv2dBackwardData make_conv2d_backward_data(const Conv2dShape& shape, Size2d po
   Conv2dBackwardData op;
   op.forward = make_packed_weights(s.R, s.S, s.C, s.K, s.G, isa);
   const bool flat = is_flat(s, pool);
-  for (dim_t a = 0; a < s.stride.h; ++a) {
-    for (dim_t b = 0; b < s.stride.w; ++b) {
+  for (dim_t a = 0; a < std::min(s.stride.h, s.H); ++a) {
+    for (dim_t b = 0; b < std::min(s.stride.w, s.W); ++b) {
       PhaseAxis h = phase_axis(s.H, s.P(), s.R, s.stride.h, s.dilation.h, s.pad.top, a);
       PhaseAxis w = phase_axis(s.W, s.Q(), s.S, s.stride.w, s.dilation.w, s.pad.left, b);
       const dim_t pixels = s.N * s.H * s.W;

@@ -44,7 +44,7 @@ struct ConvPass {
   std::vector<dim_t> tap_offset;  // of each segment from tap (0, 0), in the matrix the kernel reads
 
   // The kernel reads a copy: zeros where columns lie outside the image, rows made by unpooling.
-  bool staged() const { return !w.inside() || unpool; }
+  bool staged() const { return h.taps > 0 && w.taps > 0 && (!w.inside() || unpool); }
   bool merged() const { return w.tap_step == 1 && G == 1; }  // taps of a row are one long k
   dim_t segments() const { return merged() ? 1 : w.taps; }   // A matrices per tap row
   dim_t staged_columns() const {

@@ -165,6 +165,7 @@ class Fuser {
     if (at < 0 || !disjoint(pool.attrs_as<Pool2dAttrs>())) return;
     Node& conv = nodes_[static_cast<std::size_t>(at)];
     if (conv.op != OpKind::conv2d || conv.inputs[3] != kNoValue) return;
+    if (std::get<Conv2dAttrs>(conv.attrs).pool.h != 0) return;  // it has a pool already
     std::get<Conv2dAttrs>(conv.attrs).pool = pool.attrs_as<Pool2dAttrs>().window;
     conv.outputs = pool.outputs;
     for (const ValueId v : pool.outputs) producer_[index(v)] = at;

@@ -50,19 +50,47 @@ std::size_t Lowering::bytes_of(ValueId v) const {
   return static_cast<std::size_t>(count * size_of(graph_.value(v).dtype));
 }
 
+// The layout of a parameter, which must be what this graph takes it for.
+std::optional<PackedWeights> Lowering::stored_layout(const Node& node) const {
+  const ParameterSpec wanted = parameter_spec(graph_, node, isa());
+  const ParameterSpec& stored = parameters_.specs()[index(parameters_.index_of(node.name))];
+  PYCNN_CHECK_SHAPE(wanted.shape == stored.shape, "parameter ", node.name, ": the graph expects ",
+                    wanted.shape.text(), ", the parameters hold ", stored.shape.text());
+  const bool same_groups =
+      !wanted.packed || (stored.packed && wanted.packed->G == stored.packed->G);
+  PYCNN_CHECK_VALUE(same_groups && (wanted.packed || !stored.packed || !wanted.read), "parameter ",
+                    node.name, ": the parameters hold it for another op or number of groups");
+  return stored.packed;
+}
+
+// Kernels and their gradients are packed; sums of such gradients, too. Nothing else may read them.
 void Lowering::propagate_layouts() {
   for (const Node& node : nodes_) {
     std::optional<PackedWeights> layout;
     if (node.op == OpKind::parameter) {
-      layout = parameters_.specs()[index(parameters_.index_of(node.name))].packed;
+      layout = stored_layout(node);
     } else if (node.op == OpKind::conv2d_backward_weights ||
                node.op == OpKind::dense_backward_weights) {
       layout = program_.layout[index(node.inputs[2])];
       PYCNN_CHECK_VALUE(layout.has_value(), node.name, ": backward_weights needs a parameter as w");
-    } else if (node.op == OpKind::add) {
+    } else if (node.op == OpKind::add || is_update(node.op)) {
       layout = program_.layout[index(node.inputs[0])];
+      PYCNN_CHECK_VALUE(layout.has_value() == program_.layout[index(node.inputs[1])].has_value(),
+                        node.name, ": a kernel or its gradient meets an ordinary value");
+    } else {
+      check_plain_inputs(node);
     }
     if (layout && !node.outputs.empty()) program_.layout[index(node.outputs[0])] = layout;
+  }
+}
+
+// Of the packed values only parameters in their place as a kernel may be read.
+void Lowering::check_plain_inputs(const Node& node) const {
+  for (std::size_t j = 0; j < node.inputs.size(); ++j) {
+    const ValueId v = node.inputs[j];
+    if (v == kNoValue || !program_.layout[index(v)]) continue;
+    PYCNN_CHECK_VALUE(graph_.producer(v).op == OpKind::parameter, node.name,
+                      ": the gradient of a kernel can only be added, applied or returned");
   }
 }
 
@@ -162,8 +190,8 @@ void Lowering::lower_output(ValueId v, int position) {
   const std::size_t row_bytes = bytes / static_cast<std::size_t>(batch_);
   const auto slot = static_cast<std::size_t>(position);
   add_step("output", graph_.value(v).name, [=](RunContext& run, Worker& worker) {
-    if (run.outputs[slot] == nullptr) return;
     worker.single([&] {
+      if (run.outputs[slot] == nullptr) return;
       std::memcpy(run.outputs[slot] + static_cast<std::size_t>(run.start) * row_bytes,
                   run.bytes(from), bytes);
     });
@@ -182,9 +210,7 @@ Program Lowering::lower() {
     assign_buffers(i);
     const int first_step = static_cast<int>(program_.steps.size());
     if (is_update(node.op) && !checked) {
-      for (std::size_t k = i; k < nodes_.size(); ++k) {
-        if (nodes_[k].op != OpKind::moving_average) lower_check(nodes_[k].inputs[1]);
-      }
+      for (std::size_t k = i; k < nodes_.size(); ++k) lower_check(nodes_[k].inputs[1]);
       checked = true;
     }
     if (node.op == OpKind::input)

@@ -44,10 +44,6 @@ Size2d pool_of(const Node& node) {
   return conv == nullptr ? Size2d{0, 0} : conv->pool;
 }
 
-const float* optional(const RunContext& run, BufferId id) {
-  return id == kNoBuffer ? nullptr : run.floats(id);
-}
-
 }  // namespace
 
 void Lowering::lower_node(const Node& node) {
@@ -120,7 +116,7 @@ void Lowering::lower_product(const Node& node) {
   const ActivationKind act = epilogue_act(node);
   const char* name = node.op == OpKind::conv2d ? "conv2d" : "dense";
   add_step(name, node.name, [=](RunContext& run, Worker& worker) {
-    const Epilogue epilogue{optional(run, bias), optional(run, residual), nullptr, 0, act};
+    const Epilogue epilogue{run.floats(bias), run.floats(residual), nullptr, 0, act};
     conv2d_forward(op, run.floats(x), run.floats(w), epilogue, run.floats(y), run.indices(arg),
                    worker);
   });
@@ -140,7 +136,7 @@ void Lowering::lower_product_backward_data(const Node& node) {
   const float ceiling = epilogue_act(node) == ActivationKind::relu6 ? 6.0f : 0.0f;
   add_step(conv_attrs(node) ? "conv2d_backward_data" : "dense_backward_data", node.name,
            [=](RunContext& run, Worker& worker) {
-             const Epilogue epilogue{nullptr, nullptr, optional(run, gate), ceiling,
+             const Epilogue epilogue{nullptr, nullptr, run.floats(gate), ceiling,
                                      ActivationKind::linear};
              conv2d_backward_data(op, run.floats(dy), run.indices(arg), run.floats(w),
                                   run.floats(packed), epilogue, run.floats(dx), worker);

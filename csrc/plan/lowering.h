@@ -27,7 +27,9 @@ class Lowering {
   std::size_t bytes_of(ValueId v) const;
   Isa isa() const { return parameters_.isa(); }
 
+  std::optional<PackedWeights> stored_layout(const Node& node) const;
   void propagate_layouts();
+  void check_plain_inputs(const Node& node) const;
   void find_last_uses();
   void assign_buffers(std::size_t i);
   BufferId new_buffer(std::size_t bytes);

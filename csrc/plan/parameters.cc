@@ -38,7 +38,7 @@ std::optional<PackedWeights> wanted_layout(const Graph& graph, const Node& node,
 
 ParameterSpec parameter_spec(const Graph& graph, const Node& node, Isa isa) {
   const ValueId value = node.outputs[0];
-  ParameterSpec spec{node.name, graph.shape(value), node.trainable, std::nullopt};
+  ParameterSpec spec{node.name, graph.shape(value), node.trainable, false, std::nullopt};
   bool read_plain = false;
   for (const Node& user : graph.nodes()) {
     if (std::find(user.inputs.begin(), user.inputs.end(), value) == user.inputs.end()) continue;
@@ -52,6 +52,7 @@ ParameterSpec parameter_spec(const Graph& graph, const Node& node, Isa isa) {
       read_plain = true;
     }
   }
+  spec.read = spec.packed || read_plain;
   PYCNN_CHECK_VALUE(!(spec.packed && read_plain), "parameter ", node.name,
                     ": used both as a kernel and as an ordinary value");
   return spec;

@@ -19,8 +19,9 @@ struct ParameterSpec {
   std::string name;
   Shape shape;
   bool trainable = false;
-  std::optional<PackedWeights>
-      packed;  // kernels of conv2d and dense; others lie as their shape says
+  bool read = false;  // by anything but updates
+  // Kernels of conv2d and dense; others lie as their shape says.
+  std::optional<PackedWeights> packed;
   dim_t count() const { return packed ? packed->count() : shape.count(); }  // floats in memory
 };
 

@@ -2,6 +2,7 @@
 #include "plan/plan.h"
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cmath>
 #include <cstring>
@@ -101,6 +102,7 @@ void Plan::allocate_scratch(int threads) {
   // A page and a line more per thread: equal offsets in two threads' scratch must not collide.
   scratch_stride_ =
       mode_ == MemoryMode::planned ? (bytes + 2 * kPage - 1) / kPage * kPage + 64 : bytes;
+  threads_ = 0;  // should there not be enough memory
   scratch_.emplace(scratch_stride_ * static_cast<std::size_t>(threads), mode_);
   threads_ = threads;
 }
@@ -112,18 +114,19 @@ void Plan::execute(bool (*interrupted)(), std::vector<double>* seconds) {
   failed_step_ = -1;
   interrupted_ = false;
   const int count = static_cast<int>(program_.steps.size());
-  int stop_at = count;  // written by worker 0 a barrier before the others read it
+  // Every step ends with a barrier, so worker 0 sets this a barrier before the others reach it.
+  std::atomic<int> stop_at{count};
   auto body = [&](Worker& worker) noexcept {
     Clock::time_point polled = Clock::now(), now = polled;
     for (int i = 0; i < count; ++i) {
-      if (i == stop_at) break;
+      if (i == stop_at.load(std::memory_order_relaxed)) break;
       if (worker.id() == 0) {
         now = Clock::now();
         if (interrupted != nullptr && i + 2 <= first_update_ && now - polled > kPollInterval) {
           polled = now;
           if (!interrupted_ && interrupted()) {
             interrupted_ = true;
-            stop_at = std::min(stop_at, i + 2);
+            stop_at.store(i + 2, std::memory_order_relaxed);
           }
         }
       }
@@ -158,7 +161,7 @@ RunResult Plan::run(const RunRequest& request) {
   const std::lock_guard<std::mutex> lock(running_);
   accept(request);
   execute(request.interrupted, nullptr);
-  if (failed_step_ >= 0) report_nonfinite();
+  if (failed_step_ >= 0 && !interrupted_) report_nonfinite();
   RunResult result;
   result.interrupted = interrupted_;
   for (std::size_t i = 0; i < graph_.outputs().size(); ++i) {

@@ -14,6 +14,7 @@
 namespace pycnn {
 namespace {
 
+constexpr float kNaN = __builtin_nanf("");
 constexpr float kClipLow = 1e-7f, kClipHigh = 1.0f - 1e-7f;
 
 template <class V>
@@ -151,11 +152,15 @@ void categorical_logits_gradient(const void* y_true, const float* x, float scale
   }
 }
 
+// A label outside [0, classes) makes its row NaN; nothing is read or written outside the row.
+inline bool inside(std::int32_t label, dim_t classes) { return label >= 0 && label < classes; }
+
 template <class V>
 void sparse(const void* y_true, const float* p, float* loss, dim_t rows, dim_t classes) noexcept {
   const auto* label = static_cast<const std::int32_t*>(y_true);
   for (dim_t row = 0; row < rows; ++row, p += classes) {
-    loss[row] = -log_of<V>(clip(p[label[row]] / row_sum<V>(p, classes)));
+    const bool known = inside(label[row], classes);
+    loss[row] = known ? -log_of<V>(clip(p[label[row]] / row_sum<V>(p, classes))) : kNaN;
   }
 }
 
@@ -164,7 +169,9 @@ void sparse_gradient(const void* y_true, const float* p, float scale, float* dx,
                      dim_t classes) noexcept {
   const auto* label = static_cast<const std::int32_t*>(y_true);
   for (dim_t row = 0; row < rows; ++row, p += classes, dx += classes) {
-    const float sum = row_sum<V>(p, classes), q = p[label[row]] / sum, factor = scale / sum;
+    const bool known = inside(label[row], classes);
+    const float sum = row_sum<V>(p, classes), factor = known ? scale / sum : kNaN;
+    const float q = known ? p[label[row]] / sum : 0.0f;
     const bool clipped = q < kClipLow || q > kClipHigh;
     // A NaN or infinite p reaches the whole row, as it does through sum(p) in the formula.
     const V fill = V::set1(clipped ? 0.0f * factor : factor);
@@ -178,6 +185,10 @@ void sparse_logits(const void* y_true, const float* x, float* loss, dim_t rows,
                    dim_t classes) noexcept {
   const auto* label = static_cast<const std::int32_t*>(y_true);
   for (dim_t row = 0; row < rows; ++row, x += classes) {
+    if (!inside(label[row], classes)) {
+      loss[row] = kNaN;
+      continue;
+    }
     const float top = row_max<V>(x, classes);
     const float sum = row_exp_sum<V>(x, V::set1(top), classes);
     loss[row] = log_of<V>(sum) - (x[label[row]] - top);
@@ -189,9 +200,10 @@ void sparse_logits_gradient(const void* y_true, const float* x, float scale, flo
                             dim_t classes) noexcept {
   const auto* label = static_cast<const std::int32_t*>(y_true);
   for (dim_t row = 0; row < rows; ++row, x += classes, dx += classes) {
-    const V share = V::set1(scale / row_exp<V>(x, dx, classes));
+    const bool known = inside(label[row], classes);
+    const V share = V::set1(known ? scale / row_exp<V>(x, dx, classes) : kNaN);
     map<V>([share](V e) { return e * share; }, classes, dx, dx);
-    dx[label[row]] -= scale;
+    if (known) dx[label[row]] -= scale;
   }
 }
 
