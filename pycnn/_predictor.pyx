@@ -33,7 +33,7 @@ cdef class Predictor:
     cdef object _keep, _shape
     cdef pycnn_predict* _plan
 
-    def __init__(self, model, int batch=1):
+    def __cinit__(self, model, int batch=1):
         plan, shape = model.prediction_plan(batch)
         self._keep = plan.capsule()
         self._shape = (batch, *shape)
@@ -41,6 +41,9 @@ cdef class Predictor:
 
     cpdef void into(self, const float[::1] x, float[::1] y) except *:
         """Predicts from flat x into flat y, both contiguous and of the batch's size."""
+        cdef int failed
+        if x is None or y is None:
+            raise TypeError("predictor: x and y must be arrays, got None")
         if <size_t>x.shape[0] != self._plan.input_floats:
             raise ValueError(
                 f"predictor: x must hold {self._plan.input_floats} floats, got {x.shape[0]}"
@@ -50,7 +53,9 @@ cdef class Predictor:
                 f"predictor: y must hold {self._plan.output_floats} floats, got {y.shape[0]}"
             )
         with nogil:
-            self._plan.run(self._plan.plan, &x[0], &y[0])
+            failed = self._plan.run(self._plan.plan, &x[0], &y[0])
+        if failed:
+            raise RuntimeError("predictor: the run failed")
 
     def __call__(self, x):
         y = np.empty(self._shape, np.float32)

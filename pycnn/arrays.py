@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from .errors import DTypeError, ShapeError
 
+FLOAT32_MAX = float(np.finfo(np.float32).max)
+FLOAT32_TINY = float(np.finfo(np.float32).tiny)  # less is 0 to the engine
 Extents = Sequence[int | None]
 
 

@@ -16,17 +16,36 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class WeightSpec:
-    """A weight as a layer declared it. `fixed` weights are constants: never listed nor saved."""
+    """A weight as a layer declared it.
+
+    `fixed` weights are constants: never listed nor saved. `frozen` is what the layer was when the
+    graph was made; the layer's own flag may have changed since.
+    """
 
     name: str  # "layer/kernel"
     shape: tuple[int, ...]
     initializer: Initializer
     trainable: bool
+    frozen: bool
     fixed: bool
+
+    @property
+    def updated(self) -> bool:
+        """Whether a training step of the graph changes it."""
+        return self.trainable and not self.frozen
 
     @property
     def layer(self) -> str:
         return self.name.rpartition("/")[0]
+
+    def check_same_shape(self, known: WeightSpec | None) -> None:
+        """Refuses to be the weight that an earlier use of the layer made in another shape."""
+        if known is not None and known.shape != self.shape:
+            layer, _, name = self.name.rpartition("/")
+            raise ShapeError(
+                f"{layer}: used twice with different inputs: {name} of shape {known.shape} "
+                f"the first time, {self.shape} now"
+            )
 
 
 class GraphBuilder:
@@ -43,13 +62,13 @@ class GraphBuilder:
         self.averages: list[tuple[int, int, float]] = []  # (weight, sample, momentum)
         self.least_batch = 1, ""  # and the layer that asks for it
         self.name = ""  # of the layer being built
-        self._trainable = True
+        self._frozen = False
         self._streams = 0
 
     def enter(self, layer: Layer) -> None:
         """What follows belongs to this layer."""
         self.name = layer.name
-        self._trainable = layer.trainable
+        self._frozen = not layer.trainable
 
     def shape(self, value: int, rank: int | None = None, letters: str = "") -> tuple[int, ...]:
         """The extents of a value without the batch; with its rank (batch included) checked."""
@@ -69,16 +88,13 @@ class GraphBuilder:
     ) -> int:
         """The weight "layer/name"; a layer used twice gets the same one twice."""
         key = f"{self.name}/{name}"
-        spec = WeightSpec(key, shape, initializer, trainable and self._trainable, fixed)
+        spec = WeightSpec(key, shape, initializer, trainable, self._frozen, fixed)
         known = self.weights.get(key)
         if known is None:
-            self.values[key] = self.core.parameter(key, shape, spec.trainable)
+            self.values[key] = self.core.parameter(key, shape, spec.updated)
             self.weights[key] = spec
-        elif known.shape != shape:
-            raise ShapeError(
-                f"{self.name}: used twice with different inputs: {name} of shape {known.shape} "
-                f"the first time, {shape} now"
-            )
+        else:
+            spec.check_same_shape(known)
         return self.values[key]
 
     def moving_average(self, parameter: int, sample: int, momentum: float) -> None:

@@ -193,6 +193,8 @@ def _integers(where: str, value: Any, most: int) -> tuple[int, ...]:
 
 def _check_checksum(data: bytes, metadata: Mapping[str, str]) -> None:
     stored = metadata.get(CHECKSUM, "")
+    if not re.fullmatch("[0-9a-f]{8}", stored):
+        raise ChecksumError(f"the file was damaged: {CHECKSUM} is {ascii(stored)[:20]}")
     zeroed = data.replace(_checksum_field(stored), _checksum_field("0" * 8), 1)
-    if len(stored) != 8 or f"{zlib.crc32(zeroed):08x}" != stored:
+    if f"{zlib.crc32(zeroed):08x}" != stored:
         raise ChecksumError("the file was damaged: its checksum differs")

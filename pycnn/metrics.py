@@ -19,6 +19,8 @@ class Metric(Spec):
     threshold: float = 0.5
 
     def __init__(self, name: str | None = None) -> None:
+        if not isinstance(name, (str, type(None))):
+            raise TypeError(f"{self.kind}: name must be a string, got {name!r}")
         self.name = name or self.kind
 
 

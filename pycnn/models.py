@@ -98,7 +98,9 @@ class Model(Trainer):
     @property
     def weights(self) -> list[Variable]:
         """All weights, layer by layer, each in Keras' order (kernel, bias)."""
-        return [variable for layer in self.network.layers for variable in layer.weights]
+        network = self.network
+        _ = network.store  # its layers have their weights from now on
+        return [variable for layer in network.layers for variable in layer.weights]
 
     @property
     def trainable_weights(self) -> list[Variable]:
@@ -199,7 +201,8 @@ class Sequential(Model):
             raise
         self._stack.append(layer)
         this = weakref.ref(self)
-        layer.make_store = lambda: (model := this()) and model._touch_store()
+        if not isinstance(layer, InputLayer):
+            layer.make_store = lambda: (model := this()) and model._touch_store()
         self._forget_network()
 
     def _touch_store(self) -> object:
@@ -212,6 +215,7 @@ class Sequential(Model):
         if not self._stack:
             raise ValueError(f"{self.name}: there is no layer to pop")
         layer = self._stack.pop()
+        layer.make_store = None
         del self._outputs[len(self._stack) :]
         self._names.release(layer)
         self._forget_network()

@@ -36,13 +36,12 @@ class Network:
         self._check_ends()
         self.layers = list({id(t.layer): t.layer for t in self.tensors}.values())
         names = Names()
-        for layer in self.layers:
-            names.claim(layer)
-        self._graph, _ = self.build(training=False)
+        for layer in sorted(self.layers, key=lambda layer: not layer.held):
+            names.claim(layer)  # names in other models first: they stay
         self._seed, self._previous = seed, previous
         self._store: WeightStore | None = None
         this = weakref.ref(self)
-        for layer in self.layers:
+        for layer in self._weighted():
             layer.make_store = lambda: getattr(this(), "store", None)
 
     def _check_ends(self) -> None:
@@ -76,8 +75,8 @@ class Network:
 
     @property
     def specs(self) -> Mapping[str, WeightSpec]:
-        """The weights the layers declare, in order."""
-        return self._graph.weights
+        """The weights the layers declare, in order, as the layers are now."""
+        return self.build(training=False)[0].weights
 
     @property
     def store(self) -> WeightStore:
@@ -88,7 +87,7 @@ class Network:
 
     def make_store(self, values: Mapping[str, NDArray[np.float32]] | None) -> WeightStore:
         """A new store with the given values, or with initial ones."""
-        self._store = WeightStore(self._graph, self._seed, values)
+        self._store = WeightStore(self.build(training=False)[0], self._seed, values)
         if self._previous is not None:
             self._store.copy_from(self._previous)
         for layer in self._weighted():
@@ -107,6 +106,8 @@ class Network:
         if not foreign:
             return None
         if all(store is foreign[0] for store in stores):
+            for name, spec in self.specs.items():
+                spec.check_same_shape(foreign[0].specs.get(name))
             return foreign[0]
         layer = next(layer for layer in self._weighted() if layer.store is foreign[0])
         raise ValueError(
@@ -125,7 +126,7 @@ class Names:
     def claim(self, layer: Layer) -> None:
         """Takes the layer's name; renames it to name_1, name_2, ... where the user chose none."""
         name, base = layer.name, layer.name
-        if name in self._taken and (layer.named or layer.store is not None):
+        if name in self._taken and (layer.named or layer.held):
             raise ValueError(f"Model: layer names must be unique, got {name!r} twice")
         while name in self._taken:
             self._last[base] = self._last.get(base, 0) + 1

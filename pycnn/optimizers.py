@@ -3,20 +3,33 @@
 
 from __future__ import annotations
 
-import math
+import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import _core
+from .arrays import FLOAT32_MAX, FLOAT32_TINY
 from .specs import Spec, from_table
 
+if TYPE_CHECKING:
+    from .trainer import Trainer
 
-def _checked(where: str, name: str, value: Any, low: float, high: float) -> float:
-    """value as a float in [low, high), or ValueError."""
+
+def _checked(where: str, name: str, value: Any, low: float = 0.0) -> float:
+    """value as a float that float32 can hold, at least `low`, or ValueError."""
     number = float(value)
-    if not low <= number < high:
-        bound = f">= {low:g}" if math.isinf(high) else f"in [{low:g}, {high:g})"
-        raise ValueError(f"{where}: {name} must be finite and {bound}, got {value!r}")
+    if not low <= number <= FLOAT32_MAX:
+        raise ValueError(
+            f"{where}: {name} must be finite in float32 and >= {low:.3g}, got {value!r}"
+        )
+    return number
+
+
+def _share(where: str, name: str, value: Any) -> float:
+    """value as a float in [0, 1), or ValueError."""
+    number = float(value)
+    if not 0 <= number < 1:
+        raise ValueError(f"{where}: {name} must be in [0, 1), got {value!r}")
     return number
 
 
@@ -25,10 +38,24 @@ class Optimizer(Spec):
 
     def __init__(self, learning_rate: float, weight_decay: float | None) -> None:
         self.learning_rate = learning_rate
-        decay = 0.0 if weight_decay is None else weight_decay
-        _checked(self._where, "weight_decay", decay, 0.0, math.inf)
         self.weight_decay = weight_decay
+        if weight_decay is not None:
+            self.weight_decay = _checked(self._where, "weight_decay", weight_decay)
         self.iterations = 0  # steps taken
+        self._model: weakref.ref[Trainer] | None = None  # compiled with it
+
+    def begin(self, model: Trainer) -> None:
+        """For compile(): a training by steps of its own; refuses an optimizer already in use."""
+        other = self._model() if self._model is not None else None
+        if other is not None and other is not model and other.optimizer is self:
+            raise ValueError(
+                f"{model.name}: the optimizer {self._where} already trains another model "
+                f"({other.name}); make a new one"
+            )
+        self._model, self.iterations = weakref.ref(model), 0
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_model": None}  # a copy is free for another model
 
     @property
     def _where(self) -> str:
@@ -40,7 +67,7 @@ class Optimizer(Spec):
 
     @learning_rate.setter
     def learning_rate(self, value: float) -> None:
-        self._learning_rate = _checked(self._where, "learning_rate", value, 0.0, math.inf)
+        self._learning_rate = _checked(self._where, "learning_rate", value)
 
     @property
     def slots(self) -> tuple[str, ...]:
@@ -68,7 +95,7 @@ class SGD(Optimizer):
         weight_decay: float | None = None,
     ) -> None:
         super().__init__(learning_rate, weight_decay)
-        self.momentum = _checked(self._where, "momentum", momentum, 0.0, 1.0)
+        self.momentum = _share(self._where, "momentum", momentum)
         self.nesterov = bool(nesterov)
 
     @property
@@ -99,11 +126,9 @@ class Adam(Optimizer):
         weight_decay: float | None = None,
     ) -> None:
         super().__init__(learning_rate, weight_decay)
-        self.beta_1 = _checked(self._where, "beta_1", beta_1, 0.0, 1.0)
-        self.beta_2 = _checked(self._where, "beta_2", beta_2, 0.0, 1.0)
-        self.epsilon = _checked(self._where, "epsilon", epsilon, 0.0, math.inf)
-        if self.epsilon == 0.0:
-            raise ValueError(f"{self._where}: epsilon must be > 0, got {epsilon!r}")
+        self.beta_1 = _share(self._where, "beta_1", beta_1)
+        self.beta_2 = _share(self._where, "beta_2", beta_2)
+        self.epsilon = _checked(self._where, "epsilon", epsilon, FLOAT32_TINY)
 
     @property
     def slots(self) -> tuple[str, ...]:

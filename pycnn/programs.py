@@ -49,7 +49,7 @@ def train_graph(network: Network, objective: Objective) -> GraphBuilder:
     """Inputs, labels -> loss, metrics; updates the weights and the moving averages."""
     graph, values = network.build(training=True)
     loss = _add_objective(graph.core, values[id(network.outputs[0])], objective)
-    trainable = [spec.name for spec in graph.weights.values() if spec.trainable]
+    trainable = [spec.name for spec in graph.weights.values() if spec.updated]
     gradients = graph.core.gradients(loss, [graph.values[name] for name in trainable])
     for name, gradient in zip(trainable, gradients, strict=True):
         if gradient is not None:

@@ -75,7 +75,13 @@ def slot_name(slot: str, weight: str) -> str:
 
 
 def _to_json(value: Any) -> str:
-    return json.dumps(value, separators=(",", ":"), allow_nan=False)
+    return json.dumps(value, separators=(",", ":"), allow_nan=False, default=_python_number)
+
+
+def _python_number(value: object) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"save: expected plain data, got {value!r}")
 
 
 def describe(model: Model) -> dict[str, Any]:
@@ -120,7 +126,7 @@ def from_bytes(data: bytes) -> Model:
             iterations = _compile(model, container.parse_json("pycnn.training", training))
     except ModelFormatError:
         raise
-    except (ValueError, TypeError, KeyError, IndexError, RuntimeError) as error:
+    except (ValueError, TypeError, LookupError, RuntimeError, ArithmeticError) as error:
         raise ModelFormatError(f"model: {error}") from error
     _set_tensors(model, tensors, iterations)
     return model
@@ -149,6 +155,8 @@ def _make_model(graph: Any) -> Model:
         raise ModelFormatError(f"pycnn.graph: expected a list of up to {MAX_LAYERS} layers")
     layers = [_make_layer(i, entry) for i, entry in enumerate(graph["layers"])]
     if graph["class"] == "Sequential":
+        if len(layers) < 2 or not isinstance(layers[0], InputLayer):
+            raise ModelFormatError("pycnn.graph: a Sequential without an input and a layer")
         ends = [0], [len(layers) - 1]
         chain = [[i, [i - 1] if i else []] for i in range(len(layers))]
         if graph["nodes"] != chain or (graph["inputs"], graph["outputs"]) != ends:
@@ -220,6 +228,7 @@ def _compile(model: Model, training: Any) -> int:
     iterations = training["iterations"]
     if type(iterations) is not int or not 0 <= iterations < 2**32:
         raise ModelFormatError("pycnn.training: bad number of iterations")
+    _ = model.objective  # refuses a loss and metrics that do not fit
     return iterations
 
 
@@ -230,7 +239,7 @@ def _set_tensors(model: Model, tensors: container.Tensors, iterations: int) -> N
     state: list[tuple[str, str, str]] = []  # (tensor, weight, slot)
     for slot in model.optimizer.slots if iterations else ():
         for spec in specs:
-            if spec.trainable:
+            if spec.updated:
                 name = slot_name(slot, spec.name)
                 shapes[name] = spec.shape
                 state.append((name, spec.name, slot))
@@ -245,7 +254,7 @@ def _set_tensors(model: Model, tensors: container.Tensors, iterations: int) -> N
     values = {name: array.astype(np.float32) for name, array in tensors.items()}
     store = model.network.make_store(values)
     if model.is_compiled:
-        _ = model.objective  # resets the optimizer's state, which then comes from the file
+        model.reset_slots()  # what state there is comes from the file
         model.optimizer.iterations = iterations
     for name, weight, slot in state:
         store.parameters.set(weight, values[name], slot)

@@ -17,6 +17,7 @@ def table(name: str, network: Network) -> str:
     macs: Counter[str] = Counter()
     for node in graph.core.nodes():
         macs[node.get("name", "")] += node.get("macs", 0)
+    _ = network.store  # its layers have their weights from now on
     sizes = Counter({layer.name: layer.count_params() for layer in network.layers})
     rows: list[Row] = [("layer", "output shape", "parameters", "MACs", "input from")]
     branching = any(len(tensor.inputs) > 1 for tensor in network.tensors)
@@ -24,7 +25,7 @@ def table(name: str, network: Network) -> str:
         rows.append(_row(tensor, sizes[tensor.layer.name], macs[tensor.layer.name]))
     lines = _align(rows, 5 if branching else 4)
     rule = "-" * max(map(len, lines))
-    trainable = sum(v.size for v in network.store.variables() if v.trainable)
+    trainable = sum(v.size for layer in network.layers for v in layer.weights if v.trainable)
     total = sum(sizes.values())
     totals = (
         f"parameters: {total:,} ({trainable:,} trainable, {total - trainable:,} not), "

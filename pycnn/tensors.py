@@ -39,7 +39,11 @@ def call_layer(layer: Layer, inputs: Sequence[Tensor]) -> Tensor:
     graph = GraphBuilder()
     values = [graph.core.input(f"input_{i}", x.shape) for i, x in enumerate(inputs)]
     graph.enter(layer)
-    return Tensor(layer, tuple(inputs), graph.core.shape(layer.apply(graph, values)))
+    shape = graph.core.shape(layer.apply(graph, values))
+    if layer.store is not None:  # it has its weights: their shapes stay
+        for spec in graph.weights.values():
+            spec.check_same_shape(layer.store.specs.get(spec.name))
+    return Tensor(layer, tuple(inputs), shape)
 
 
 def ancestors(outputs: Sequence[Tensor]) -> list[Tensor]:

@@ -56,6 +56,7 @@ class Trainer:
         self._compiled: tuple[optimizers.Optimizer, losses.Loss, list[Any]] | None = None
         self._objective: Objective | None = None
         self._programs: dict[str, Program] = {}
+        self._slots_due = True
 
     @property
     def network(self) -> Network:
@@ -71,16 +72,18 @@ class Trainer:
         """Chooses how to train; resets the optimizer's state, keeps the weights.
 
         Args:
-            optimizer: a name or an object of pycnn.optimizers.
+            optimizer: a name or an object of pycnn.optimizers; an object trains one model.
             loss: a name or an object of pycnn.losses.
             metrics: names or objects of pycnn.metrics; "accuracy" suits itself to the loss.
         """
         if isinstance(metrics, str):
             metrics = [metrics]
-        self._compiled = (optimizers.get(optimizer), losses.get(loss), list(metrics or []))
+        compiled = (optimizers.get(optimizer), losses.get(loss), list(metrics or []))
+        compiled[0].begin(self)
+        self._compiled = compiled
         self._objective = None
         self._programs = {}
-        self.optimizer.iterations = 0
+        self._slots_due = True
 
     @property
     def is_compiled(self) -> bool:
@@ -110,8 +113,13 @@ class Trainer:
                 raise ValueError(f"{self.name}: fit needs 1 output, got {len(outputs)}")
             resolved = tuple(metrics.resolve(metric, loss, outputs[0].shape) for metric in wanted)
             self._objective = Objective(optimizer, loss, resolved)
-            self.network.store.reset_slots(optimizer.slots)
         return self._objective
+
+    def reset_slots(self) -> None:
+        """Zeroes the optimizer's state; the first step after compile() does."""
+        network = self.network
+        network.store.reset_slots(self.optimizer.slots, network.specs.values())
+        self._slots_due = False
 
     def _program(self, mode: str) -> Program:
         if mode not in self._programs:
@@ -121,7 +129,10 @@ class Trainer:
                 "evaluate": lambda: evaluate_graph(network, self.objective),
                 "train": lambda: train_graph(network, self.objective),
             }
-            self._programs[mode] = Program(make[mode](), network.store.parameters)
+            program = Program(make[mode](), network.store.parameters)
+            if mode == "train" and self._slots_due:
+                self.reset_slots()
+            self._programs[mode] = program
         return self._programs[mode]
 
     # ---- data at the door ----
@@ -185,7 +196,9 @@ class Trainer:
         return self._results(plan.run(arrays), return_dict)
 
     def predict_on_batch(self, x: Any) -> Any:
-        return self.predict(x, batch_size=max(1, len(x)))
+        """The outputs for the samples of one batch, in one run."""
+        arrays = self._inputs(x)
+        return self.predict(arrays if len(arrays) > 1 else arrays[0], max(1, len(arrays[0])))
 
     def _results(self, values: Sequence[float], return_dict: bool) -> Any:
         if return_dict:

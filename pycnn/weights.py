@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,9 @@ from . import _core
 from .arrays import as_float32
 from .builder import GraphBuilder, WeightSpec
 from .errors import ShapeError
+
+if TYPE_CHECKING:
+    from .layers.base import Layer
 
 
 class WeightStore:
@@ -41,28 +44,29 @@ class WeightStore:
             if known is not None and known.shape == spec.shape:
                 self.parameters.set(name, other.parameters.get(name))
 
-    def reset_slots(self, slots: Sequence[str]) -> None:
-        """Zeroes the optimizer state."""
-        for spec in self.specs.values():
+    def reset_slots(self, slots: Sequence[str], specs: Iterable[WeightSpec]) -> None:
+        """Zeroes the optimizer state of these weights."""
+        for spec in specs:
             for slot in slots:
                 self.parameters.set(spec.name, np.zeros(spec.shape, np.float32), slot)
 
-    def variables(self, layer: str = "") -> list[Variable]:
-        """All weights in order of declaration, or those of one layer."""
+    def variables(self, layer: Layer) -> list[Variable]:
+        """The weights of a layer in order of declaration."""
         return [
-            Variable(self, spec)
+            Variable(self, spec, layer)
             for spec in self.specs.values()
-            if not spec.fixed and layer in ("", spec.layer)
+            if not spec.fixed and spec.layer == layer.name
         ]
 
 
 class Variable:
     """A handle on one weight."""
 
-    __slots__ = ("_store", "spec")
+    __slots__ = ("_layer", "_store", "spec")
 
-    def __init__(self, store: WeightStore, spec: WeightSpec) -> None:
+    def __init__(self, store: WeightStore, spec: WeightSpec, layer: Layer) -> None:
         self._store = store
+        self._layer = layer
         self.spec = spec
 
     @property
@@ -81,7 +85,8 @@ class Variable:
 
     @property
     def trainable(self) -> bool:
-        return self.spec.trainable
+        """Whether fit() changes it; follows the layer's flag."""
+        return self.spec.trainable and self._layer.trainable
 
     @property
     def size(self) -> int:

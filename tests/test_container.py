@@ -265,7 +265,7 @@ def assign(*path_and_value):
         (assign("layers", 1, "config", 3), ModelFormatError, "expected config to be an object"),
         (assign("layers", 3), ModelFormatError, "expected a list of up to 65536 layers"),
         (assign("layers", [3]), ModelFormatError, "layer 0: expected an object"),
-        (assign("layers", []), ModelFormatError, "a Sequential whose layers are not a chain"),
+        (assign("layers", []), ModelFormatError, "a Sequential without an input"),
         (assign("nodes", [[1, []]]), ModelFormatError, "not a chain"),
         (assign("name", 3), ModelFormatError, "name must match"),
         (assign("seed", -1), ModelFormatError, "bad seed"),
@@ -276,6 +276,27 @@ def test_graphs_that_do_not_fit_are_refused(change, error, message):
     with pytest.raises(ModelFormatError, match=message) as caught:
         saving.from_bytes(with_graph(saving.to_bytes(tiny()), change))
     assert type(caught.value) is error
+
+
+@pytest.mark.parametrize("kept", [[], [0], [1]], ids=["nothing", "no layer", "no input"])
+def test_sequentials_without_an_input_or_a_layer_are_refused(kept):
+    def change(graph):
+        graph["layers"] = [graph["layers"][i] for i in kept]
+        graph["nodes"] = [[0, []] for _ in kept]
+        graph["inputs"], graph["outputs"] = [0], [len(kept) - 1]
+
+    with pytest.raises(ModelFormatError, match="a Sequential without an input and a layer"):
+        saving.from_bytes(with_graph(saving.to_bytes(tiny()), change))
+
+
+@pytest.mark.parametrize("checksum", ["\u00e9" * 8, "", "ABCDEF01", "+1234567"])
+def test_odd_checksums_are_refused(checksum):
+    data = saving.to_bytes(tiny())
+    header, body = header_of(data)
+    header["__metadata__"]["pycnn.crc32"] = checksum
+    text = json.dumps(header, ensure_ascii=False).encode()
+    with pytest.raises(ChecksumError, match=r"pycnn\.crc32 is "):
+        saving.from_bytes(struct.pack("<Q", len(text)) + text + body)
 
 
 @pytest.mark.parametrize(
@@ -314,12 +335,19 @@ def test_training_that_does_not_fit_is_refused():
 
         return rebuilt(data, change)
 
+    sparse = "sparse_categorical_accuracy"
+    metric = {"class_name": "BinaryAccuracy", "config": {"name": ["a"]}}
+    adam = {"class_name": "Adam"}
     for changes, message in (
         ({"loss": "eval"}, "loss: expected one of"),
         ({"loss": {"class_name": "MeanSquaredError", "config": {"x": 1}}}, "unexpected keyword"),
         ({"optimizer": {"class_name": "os", "config": {}}}, "optimizer: expected one of"),
         ({"iterations": -1}, "bad number of iterations"),
         ({"iterations": 0}, "belongs to no layer"),
+        ({"metrics": [sparse]}, "metric sparse_categorical_accuracy: expected labels as"),
+        ({"metrics": [metric]}, "binary_accuracy: name must be a string"),
+        ({"optimizer": {**adam, "config": {"learning_rate": 1e39}}}, "learning_rate must be"),
+        ({"optimizer": {**adam, "config": {"epsilon": 1e-39}}}, "epsilon must be"),
         ({"more": 0}, "unknown entry 'more'"),
     ):
         with pytest.raises(ModelFormatError, match=message):

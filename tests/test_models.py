@@ -173,6 +173,22 @@ def test_several_inputs_and_outputs():
         model.fit([x, y], x)
 
 
+def test_predict_on_batch_counts_samples_not_inputs(monkeypatch):
+    a, b = Input((3,)), Input((3,))
+    model = Model([a, b], Add()([a, b]))
+    batches = []
+    prediction = Model.predict
+
+    def predict(self, x, batch_size):
+        batches.append(batch_size)
+        return prediction(self, x, batch_size)
+
+    monkeypatch.setattr(Model, "predict", predict)
+    x, y = np.ones((4, 3)), np.arange(12).reshape(4, 3)
+    np.testing.assert_array_equal(model.predict_on_batch([x, y]), x + y)
+    assert batches == [4]
+
+
 def test_a_layer_called_twice_shares_its_weights():
     x = Input((3,))
     dense = Dense(3)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from toys import same_weights, tiny
 
-from pycnn import optimizers, saving
+from pycnn import metrics, optimizers, saving
 from pycnn.errors import NumericError
 from pycnn.layers import (
     Activation,
@@ -124,6 +124,65 @@ def test_pickle_and_deepcopy_use_the_container():
         assert same_weights(again, model)
         again.fit(X, Y, verbose=0)
     assert not same_weights(again, model)
+
+
+@pytest.mark.parametrize("frozen_first", [True, False])
+def test_layers_frozen_or_thawed_after_the_model_was_made(frozen_first, tmp_path):
+    model = small()
+    model.layers[0].trainable = not frozen_first
+    _ = model.get_weights()
+    model.layers[0].trainable = frozen_first = not model.layers[0].trainable
+    assert [v.trainable for v in model.layers[0].weights] == [frozen_first] * 2
+    assert len(model.trainable_weights) == (5 if frozen_first else 3)
+    model.compile("adam", "sparse_categorical_crossentropy")
+    before = model.layers[0].get_weights()[0]
+    model.fit(X, Y, batch_size=5, verbose=0)
+    assert (before != model.layers[0].get_weights()[0]).any() == frozen_first
+    model.save(tmp_path / "model.pycnn")
+    again = load_model(tmp_path / "model.pycnn")
+    header, _ = header_of((tmp_path / "model.pycnn").read_bytes())
+    assert ("opt.m/first/kernel" in header) == frozen_first
+    for each in (model, again):
+        each.fit(X, Y, batch_size=5, verbose=0)
+    assert same_weights(again, model)
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        optimizers.SGD(np.float32(0.5), np.float32(0.25), np.bool_(True)),
+        optimizers.Adam(np.float64(0.5), np.float32(0.5), weight_decay=np.float32(0.25)),
+    ],
+)
+def test_numpy_scalars_are_saved(optimizer, tmp_path):
+    model = Sequential(
+        [
+            Input((np.int64(8), np.int32(8), 1)),
+            Conv2D(np.int64(2), np.int32(3), use_bias=np.bool_(False), trainable=np.bool_(True)),
+            BatchNormalization(np.int64(-1), np.float32(0.5), np.float32(0.25), np.bool_(True)),
+            Flatten(),
+            Dropout(np.float32(0.5)),
+            Dense(3, activation=np.str_("softmax"), input_dim=np.int64(72)),
+        ]
+    )
+    model.layers[1].trainable = np.bool_(False)
+    metric = metrics.SparseCategoricalAccuracy(np.str_("hits"))
+    model.compile(optimizer, "sparse_categorical_crossentropy", metrics=[metric])
+    model.fit(X, Y, verbose=0)
+    model.optimizer.learning_rate = np.float32(0.125)
+    model.save(tmp_path / "model.pycnn")
+    again = load_model(tmp_path / "model.pycnn")
+    assert [each.get_config() for each in again.layers] == [
+        each.get_config() for each in model.layers
+    ]
+    assert again.optimizer == model.optimizer
+    assert again.layers[3].rate == 0.5
+
+
+def test_trainable_must_be_a_bool():
+    layer = Dense(3)
+    with pytest.raises(TypeError, match="Dense: trainable must be a bool, got 'no'"):
+        layer.trainable = "no"
 
 
 def test_shared_layers_stay_shared(tmp_path):

@@ -370,6 +370,9 @@ def test_compile_comes_first():
         lambda: optimizers.SGD(0.1, momentum=1.5),
         lambda: optimizers.SGD(0.1, weight_decay=-1.0),
         lambda: optimizers.Adam(epsilon=0.0),
+        lambda: optimizers.Adam(epsilon=1e-38),  # 0 to the engine
+        lambda: optimizers.Adam(1e39),
+        lambda: optimizers.SGD(0.1, weight_decay=1e39),
         lambda: optimizers.Adam(beta_1=1.0),
         lambda: optimizers.Adam(beta_2=math.nan),
         lambda: setattr(optimizers.Adam(), "learning_rate", math.nan),

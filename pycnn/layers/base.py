@@ -50,6 +50,10 @@ class Layer:
             self.input_shape, self.input_dim = (self.input_dim,), None
         if self.input_shape is not None:
             self.input_shape = checked_extents(self.name, "input_shape", self.input_shape)
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if isinstance(value, np.generic):
+                setattr(self, f.name, value.item())
         self.check()
         self._calls: list[Tensor] = []
         self.store: WeightStore | None = None  # given by the first model that holds the layer
@@ -61,10 +65,17 @@ class Layer:
             raise AttributeError(
                 f"{self.name}: {key} is fixed when the layer is made; make a new layer"
             )
+        if key == "trainable":
+            value = checked_flag(type(self).__name__, key, value)
         object.__setattr__(self, key, value)
 
     def check(self) -> None:
         """Refuses bad arguments and brings the others into one form."""
+
+    @property
+    def held(self) -> bool:
+        """Whether a model holds the layer, and knows it by its name."""
+        return self.store is not None or self.make_store is not None
 
     def rename(self, name: str) -> None:
         """For models: replaces a name the user did not choose."""
@@ -102,7 +113,7 @@ class Layer:
         """The weights in Keras' order; none until a model holds the layer."""
         if self.store is None and self.make_store is not None:
             self.make_store()
-        return [] if self.store is None else self.store.variables(self.name)
+        return [] if self.store is None else self.store.variables(self)
 
     def get_weights(self) -> list[NDArray[np.float32]]:
         return [variable.numpy() for variable in self.weights]
@@ -160,7 +171,7 @@ def checked_name(name: object) -> str:
 def checked_int(where: str, argument: str, value: Any, low: int = 1) -> int:
     """value as an int in low .. MAX_EXTENT; bool and float are refused."""
     try:
-        if isinstance(value, bool):
+        if isinstance(value, (bool, np.bool_)):
             raise TypeError
         number = operator.index(value)
     except TypeError:
@@ -170,9 +181,16 @@ def checked_int(where: str, argument: str, value: Any, low: int = 1) -> int:
     return number
 
 
+def checked_flag(where: str, argument: str, value: Any) -> bool:
+    """value as a bool; other types are refused."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{where}: {argument} must be a bool, got {value!r}")
+    return bool(value)
+
+
 def checked_extents(where: str, argument: str, value: Any) -> tuple[int, ...]:
     """A shape without the batch, of 1 to 7 extents."""
-    if isinstance(value, int):
+    if isinstance(value, (int, np.integer)):
         value = (value,)
     if not isinstance(value, (tuple, list)) or not 1 <= len(value) <= 7:
         raise ValueError(f"{where}: {argument} must be 1 to 7 extents, got {value!r}")

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from ..activations import add_activation, checked_activation
 from ..builder import GraphBuilder
 from ..errors import ShapeError
@@ -46,7 +48,8 @@ class InputLayer(Layer):
 
 def Input(shape: int | Sequence[int], *, name: str = "") -> Tensor:
     """The symbolic input of a model. Shape: (N, *shape); the batch is not given."""
-    return InputLayer((shape,) if isinstance(shape, int) else tuple(shape), name=name).tensor()
+    extents = (int(shape),) if isinstance(shape, (int, np.integer)) else tuple(shape)
+    return InputLayer(extents, name=name).tensor()
 
 
 @dataclass(eq=False, repr=False)

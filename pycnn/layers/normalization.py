@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from ..arrays import FLOAT32_MAX, FLOAT32_TINY
 from ..builder import GraphBuilder
 from ..errors import ShapeError
 from ..initializers import Initializer, Ones, Zeros
@@ -39,8 +40,11 @@ class BatchNormalization(Layer):
     def check(self) -> None:
         if not 0 <= self.momentum <= 1:
             raise ValueError(f"{self.name}: momentum must be in [0, 1], got {self.momentum!r}")
-        if not 0 < self.epsilon < math.inf:
-            raise ValueError(f"{self.name}: epsilon must be > 0, got {self.epsilon!r}")
+        if not FLOAT32_TINY <= self.epsilon <= FLOAT32_MAX:
+            raise ValueError(
+                f"{self.name}: epsilon must be > 0 and a normal float32 "
+                f"(>= {FLOAT32_TINY:.3g}), got {self.epsilon!r}"
+            )
         self.beta_initializer = checked_initializer(self.beta_initializer)
         self.gamma_initializer = checked_initializer(self.gamma_initializer)
         self.moving_mean_initializer = checked_initializer(self.moving_mean_initializer)
