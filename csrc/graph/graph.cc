@@ -99,12 +99,4 @@ void Graph::mark_output(ValueId id) {
   outputs_.push_back(id);
 }
 
-void Graph::update_producers() {
-  for (std::size_t id = 0; id < nodes_.size(); ++id) {
-    for (const ValueId output : nodes_[id].outputs) {
-      values_[static_cast<std::size_t>(output)].producer = static_cast<NodeId>(id);
-    }
-  }
-}
-
 }  // namespace pycnn

@@ -153,10 +153,6 @@ class Graph {
   void set_shape(ValueId id, const Shape& shape) {
     values_.at(static_cast<std::size_t>(id)).shape = shape;
   }
-  // For plan/fuse.cc: replaces the whole contents. Node order must be topological; call
-  // update_producers() where nodes moved, or value(id).producer and producer(id) are stale.
-  std::vector<Node>& mutable_nodes() { return nodes_; }
-  void update_producers();
 
  private:
   ValueId append(Node node, const Inferred& inferred);
