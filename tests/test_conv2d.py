@@ -38,6 +38,7 @@ def around_tiles() -> list[ConvShape]:
     return shapes
 
 
+WIDENED = ConvShape((2, 28, 28, 1), (5, 5, 1, 6), padding="same")  # columns fill a vector
 PICKED = [
     *around_tiles(),
     ConvShape((4, 40, 33, 3), (3, 3, 3, 6)),  # weight gradients in several chunks
@@ -56,6 +57,11 @@ PICKED = [
     ConvShape((2, 8, 9, 6), (3, 3, 1, 18), (2, 2), "same", groups=6),
     ConvShape((2, 8, 9, 34), (3, 2, 17, 18), padding="same", groups=2),
     ConvShape((1, 1, 200, 3), (1, 5, 3, 16), padding="same"),
+    WIDENED,
+    ConvShape((3, 7, 30, 2), (3, 3, 2, 1)),  # y and dx: many columns in one
+    ConvShape((2, 9, 26, 3), (3, 4, 3, 2), (1, 2), (1, 0, 2, 2)),  # each the stride apart
+    ConvShape((2, 9, 48, 3), (2, 3, 3, 3), (2, 3), "same", (2, 1)),
+    ConvShape((2, 16, 16, 3), (3, 3, 3, 40), padding="same"),  # dx only
     ConvShape((1, 30, 4, 8), (2, 5, 8, 12), padding=(7, 0, 1, 0)),  # windows wholly in padding
 ]
 
@@ -137,7 +143,7 @@ def test_real_values(isa, case, seed):
     check_real(case, seed, Setting(isa))
 
 
-@pytest.mark.parametrize("case", PICKED[-17:], ids=str)
+@pytest.mark.parametrize("case", PICKED[-22:], ids=str)
 def test_threads_change_no_bit(case, isa):
     values = arrays(case, 2, random_array)
     serial = all_passes(case, *values, Setting(isa))
@@ -204,6 +210,12 @@ def test_gates(isa, case, seed):
     check_gates(case, seed, Setting(isa))
 
 
+@pytest.mark.parametrize("check", [check_epilogues, check_gates])
+def test_widened(check, isa):
+    for case in (WIDENED, ConvShape((2, 6, 30, 3), (3, 3, 3, 2), padding="same")):
+        check(case, 0, Setting(isa, threads=2))
+
+
 POOLS = ((2, 2), (3, 3), (2, 3), (1, 2), (3, 1), (1, 1))
 
 
@@ -240,7 +252,7 @@ POOLED = [
     ConvShape((2, 9, 10, C), (3, 3, C, K), padding="same")
     for C, K in zip(CHANNELS, CHANNELS[::-1], strict=True)
 ]
-POOLED += [case for case in PICKED[-17:] if case.w_shape[3] < 64 and case.x_shape[0] < 4]
+POOLED += [case for case in PICKED[-22:] if case.w_shape[3] < 64 and case.x_shape[0] < 4]
 
 
 @pytest.mark.parametrize("case", POOLED, ids=str)
@@ -258,8 +270,8 @@ CHECKS = [
     Check(check_pooled, conv_shapes(max_size=15, max_window=5), POOLED),
     Check(check_integers, conv_shapes(), PICKED),
     Check(check_real, conv_shapes()),
-    Check(check_epilogues, conv_shapes(max_size=9), PICKED[:5]),
-    Check(check_gates, GATED),
+    Check(check_epilogues, conv_shapes(max_size=9), [WIDENED, *PICKED[:5]]),
+    Check(check_gates, GATED, [WIDENED]),
 ]
 
 

@@ -38,25 +38,50 @@ PhaseAxis phase_axis(dim_t in, dim_t out, dim_t taps, dim_t stride, dim_t dilati
   return {axis, last, step};
 }
 
+// One row of the packed sub-kernel: output channel k of the layer, tap (t, u) of the pass.
+void pack_phase_row(const Conv2dBackwardData& op, const StridePhase& phase, dim_t cb, dim_t t,
+                    dim_t u, dim_t k, const float* w, float* out) noexcept {
+  const ConvPass& pass = phase.pass;
+  const PackedWeights& f = op.forward;
+  const dim_t nr = pass.tile->nr, Cg = f.C / f.G;
+  const dim_t blocks = pass.kblocks() / f.G, g = cb / blocks, first = cb % blocks * nr;
+  const dim_t lanes = std::min(nr, phase.columns * Cg - first);
+  const dim_t taps = pass.w.taps - (phase.columns - 1), r = phase.first_r - t * phase.step_r;
+  const float* block = w + (g * f.blocks() + k / f.nr) * f.block_floats() + k % f.nr;
+  std::fill_n(out, nr, 0.0f);
+  for (dim_t lane = 0, count = 0; lane < lanes; lane += count) {  // a run of channels per column
+    const dim_t column = (first + lane) / Cg, c = (first + lane) % Cg, tap = u - column;
+    count = std::min(Cg - c, lanes - lane);
+    if (tap < 0 || tap >= taps) continue;
+    const dim_t s = phase.first_s - tap * phase.step_s;
+    const float* row = block + ((r * f.S + s) * Cg + c) * f.nr;
+    for (dim_t i = 0; i < count; ++i) out[lane + i] = row[i * f.nr];
+  }
+}
+
 void pack_phase_block(const Conv2dBackwardData& op, const StridePhase& phase, dim_t cb,
                       const float* w, float* packed) noexcept {
   const ConvPass& pass = phase.pass;
-  const PackedWeights& f = op.forward;
-  const dim_t nr = pass.tile->nr, Cg = f.C / f.G, Kg = f.K / f.G;
-  const dim_t blocks = pass.kblocks() / f.G, g = cb / blocks, c0 = cb % blocks * nr;
-  const dim_t columns = std::min(nr, Cg - c0);
+  const dim_t nr = pass.tile->nr, Kg = op.forward.K / op.forward.G;
   float* out = packed + phase.weights_at + cb * pass.h.taps * pass.w.taps * Kg * nr;
   for (dim_t t = 0; t < pass.h.taps; ++t) {
     for (dim_t u = 0; u < pass.w.taps; ++u) {
-      const dim_t r = phase.first_r - t * phase.step_r, s = phase.first_s - u * phase.step_s;
-      for (dim_t k = 0; k < Kg; ++k, out += nr) {
-        const float* row = w + (g * f.blocks() + k / f.nr) * f.block_floats() +
-                           ((r * f.S + s) * Cg + c0) * f.nr + k % f.nr;
-        for (dim_t j = 0; j < columns; ++j) out[j] = row[j * f.nr];
-        std::fill(out + columns, out + nr, 0.0f);
-      }
+      for (dim_t k = 0; k < Kg; ++k, out += nr) pack_phase_row(op, phase, cb, t, u, k, w, out);
     }
   }
+}
+
+// Neighbouring columns of dx as one pixel, where they follow each other in memory.
+void widen_phase(StridePhase& phase, Isa isa) {
+  Axis& w = phase.pass.w;
+  if (phase.pass.G > 1 || w.out_step > 1 || w.tap_step > 1 || w.taps < 2) return;
+  const dim_t m = columns_to_widen(w.out, phase.pass.K, w.taps, 1, isa);
+  phase.columns = m;
+  phase.pass.K *= m;
+  w.taps += m - 1;
+  w.step = m;
+  w.out /= m;
+  w.out_size /= m;
 }
 
 }  // namespace
@@ -87,13 +112,15 @@ bool is_flat(const Conv2dShape& s, Size2d pool) {
 }
 
 Conv2dForward make_conv2d_forward(const Conv2dShape& shape, Size2d pool, Isa isa) {
-  const Conv2dShape s = cropped_to_windows(shape, pool);
+  const Conv2dShape cropped = cropped_to_windows(shape, pool);
   Conv2dForward op;
+  op.widening = widen_forward(cropped, isa);
+  const Conv2dShape s = widened(cropped, op.widening.columns);
   ConvPass& pass = op.pass;
   pass.C = s.C;
   pass.K = s.K;
   pass.G = s.G;
-  pass.pool = pool_of_output(s, pool, isa);
+  pass.pool = pool_of_output(cropped, pool, isa);
   if (is_flat(s, pool)) {  // one long row
     const dim_t pixels = s.N * s.H * s.W;
     pass.w = forward_axis(pixels, pixels, 1, 1, 1, 0);
@@ -106,10 +133,25 @@ Conv2dForward make_conv2d_forward(const Conv2dShape& shape, Size2d pool, Isa isa
   return op;
 }
 
+dim_t Conv2dForward::workspace_floats() const {
+  return widening.columns > 1 ? widening.wide.count() + widening.wide.K : 0;
+}
+
 void conv2d_forward(const Conv2dForward& op, const float* x, const float* w,
-                    const Epilogue& epilogue, float* y, std::uint8_t* arg,
+                    const Epilogue& epilogue, float* y, std::uint8_t* arg, float* workspace,
                     Worker& worker) noexcept {
-  run(op.pass, {x, nullptr, w, epilogue, y, arg}, worker);
+  if (op.widening.columns == 1) return run(op.pass, {x, nullptr, w, epilogue, y, arg}, worker);
+  const Widening& widening = op.widening;
+  float* const bias = workspace + widening.wide.count();
+  worker.parallel_for(1, [&](dim_t, dim_t) noexcept {
+    widen_weights(widening, w, workspace);
+    for (dim_t j = 0; epilogue.bias != nullptr && j < widening.columns; ++j) {
+      std::copy_n(epilogue.bias, widening.narrow.K, bias + j * widening.narrow.K);
+    }
+  });
+  Epilogue wide = epilogue;
+  if (epilogue.bias != nullptr) wide.bias = bias;
+  run(op.pass, {x, nullptr, workspace, wide, y, arg}, worker);
 }
 
 dim_t Conv2dBackwardData::scratch_floats() const {
@@ -141,9 +183,10 @@ Conv2dBackwardData make_conv2d_backward_data(const Conv2dShape& shape, Size2d po
       phase.pass.K = s.C;
       phase.pass.G = s.G;
       phase.pass.unpool = pool_of_output(s, pool, isa);
+      widen_phase(phase, isa);
       prepare(phase.pass, isa);
-      op.weights_floats +=
-          phase.pass.kblocks() * h.axis.taps * w.axis.taps * (s.K / s.G) * phase.pass.tile->nr;
+      op.weights_floats += phase.pass.kblocks() * h.axis.taps * phase.pass.w.taps * (s.K / s.G) *
+                           phase.pass.tile->nr;
       op.phases.push_back(phase);
     }
   }

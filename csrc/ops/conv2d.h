@@ -11,6 +11,7 @@
 
 #include "ops/conv_pass.h"
 #include "ops/weights.h"
+#include "ops/widen.h"
 
 namespace pycnn {
 
@@ -23,21 +24,25 @@ bool is_flat(const Conv2dShape& shape, Size2d pool);
 
 struct Conv2dForward {
   ConvPass pass;
+  Widening widening;
+  dim_t workspace_floats() const;  // the widened kernel and bias
   dim_t scratch_floats() const { return pass.scratch_floats(); }
 };
 // pool: windows of a max pooling that follows, disjoint and unpadded ({0, 0}: none). Then y and arg
 // are the pool's outputs; output pixels in no window are not computed.
 Conv2dForward make_conv2d_forward(const Conv2dShape& shape, Size2d pool, Isa isa);
 void conv2d_forward(const Conv2dForward& op, const float* x, const float* w,
-                    const Epilogue& epilogue, float* y, std::uint8_t* arg, Worker& worker) noexcept;
+                    const Epilogue& epilogue, float* y, std::uint8_t* arg, float* workspace,
+                    Worker& worker) noexcept;
 
 // Input pixels of equal residue modulo the stride see the same taps: each such phase is a stride-1
 // correlation of dy with a flipped sub-kernel. No zero-insertion, no scatter.
 struct StridePhase {
   ConvPass pass;
   dim_t first_r, step_r, first_s,
-      step_s;        // tap (t_h, t_w) of the pass is w[first_r - t_h*step_r][..]
-  dim_t weights_at;  // of its packed sub-kernel
+      step_s;         // tap (t_h, t_w) of the pass is w[first_r - t_h*step_r][..]
+  dim_t weights_at;   // of its packed sub-kernel
+  dim_t columns = 1;  // of dx that make one pixel (ops/widen.h)
 };
 
 struct Conv2dBackwardData {
@@ -56,8 +61,9 @@ void conv2d_backward_data(const Conv2dBackwardData& op, const float* dy, const s
 // An outer product over pixels. Output rows are cut into chunks by shape alone; a task sums one
 // chunk for some input and output channels, and the chunks' results are added in a fixed tree.
 struct Conv2dBackwardWeights {
-  Conv2dShape shape;
+  Conv2dShape shape;  // of the widened layer
   PackedWeights weights;
+  Widening widening;
   const BrgemmTile* tile = nullptr;
   PackPanelsFn pack_panels = nullptr;
   std::optional<Pool2d> unpool;  // dy is the gradient of this pool's output
@@ -79,7 +85,8 @@ struct Conv2dBackwardWeights {
     return chunks * shape.G * ceil_div(panels(), cgroup) * ceil_div(weights.blocks(), kgroup);
   }
   dim_t scratch_floats() const;
-  dim_t workspace_floats() const { return chunks > 1 ? chunks * weights.count() : 0; }
+  bool partial() const { return chunks > 1 || widening.columns > 1; }
+  dim_t workspace_floats() const { return partial() ? chunks * weights.count() : 0; }
 };
 Conv2dBackwardWeights make_conv2d_backward_weights(const Conv2dShape& shape, Size2d pool, Isa isa);
 void conv2d_backward_weights(const Conv2dBackwardWeights& op, const float* x, const float* dy,

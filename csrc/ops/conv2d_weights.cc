@@ -103,7 +103,8 @@ void pack_dy(const Op& op, const Task& t, const PackedBlock& block, const float*
   for (dim_t row = block.first; row < block.last; ++row) {
     const float* source = dy + row * Q * s.K;
     if (op.unpool) {
-      const dim_t image = row / P * op.unpool->shape.P() * op.unpool->shape.Q() * s.K;
+      const Pool2dShape& pooled = op.unpool->shape;
+      const dim_t image = row / P * pooled.P() * pooled.Q() * pooled.C;
       max_pool2d_backward_row(*op.unpool, arg + image, dy + image, row % P, block.dy_row);
       source = block.dy_row;
     }
@@ -191,7 +192,7 @@ void run_task(const Op& op, dim_t index, const float* x, const float* dy, const 
   }
 }
 
-// dw = partial[0] + ... in a binary tree over chunk indices; elements [begin, end)
+// dw, or partial[0] itself, = partial[0] + ... in a binary tree over chunks; elements [begin, end)
 void add_chunks(float* partial, dim_t chunks, dim_t stride, dim_t begin, dim_t end,
                 float* dw) noexcept {
   for (dim_t d = 1; d < chunks; d *= 2) {
@@ -201,7 +202,7 @@ void add_chunks(float* partial, dim_t chunks, dim_t stride, dim_t begin, dim_t e
       for (dim_t e = begin; e < end; ++e) to[e] += from[e];
     }
   }
-  std::copy(partial + begin, partial + end, dw + begin);
+  if (dw != nullptr) std::copy(partial + begin, partial + end, dw + begin);
 }
 
 void choose_blocking(Op& op) {
@@ -240,9 +241,11 @@ dim_t Conv2dBackwardWeights::scratch_floats() const {
 
 Conv2dBackwardWeights make_conv2d_backward_weights(const Conv2dShape& shape, Size2d pool, Isa isa) {
   Conv2dBackwardWeights op;
-  op.shape = cropped_to_windows(shape, pool);
+  const Conv2dShape cropped = cropped_to_windows(shape, pool);
+  op.unpool = pool_of_output(cropped, pool, isa);
+  op.widening = widen_backward_weights(cropped, isa);
+  op.shape = widened(cropped, op.widening.columns);
   Conv2dShape& s = op.shape;
-  op.unpool = pool_of_output(s, pool, isa);
   if (is_flat(s, pool)) {
     op.flat_pixels = s.N * s.H * s.W;
     s.W = std::min(kFlatRow, op.flat_pixels);
@@ -263,14 +266,18 @@ void conv2d_backward_weights(const Conv2dBackwardWeights& op, const float* x, co
   worker.parallel_for(op.tasks(), [&](dim_t begin, dim_t end) noexcept {
     for (dim_t task = begin; task < end; ++task) {
       const dim_t chunk = task_of(op, task).chunk;
-      run_task(op, task, x, dy, arg, op.chunks > 1 ? workspace + chunk * count : dw, worker);
+      run_task(op, task, x, dy, arg, op.partial() ? workspace + chunk * count : dw, worker);
     }
   });
-  if (op.chunks == 1) return;
+  if (!op.partial()) return;
+  const bool wide = op.widening.columns > 1;
   worker.parallel_for(ceil_div(count, kReducePiece), [&](dim_t begin, dim_t end) noexcept {
     add_chunks(workspace, op.chunks, count, begin * kReducePiece,
-               std::min(count, end * kReducePiece), dw);
+               std::min(count, end * kReducePiece), wide ? nullptr : dw);
   });
+  if (!wide) return;
+  worker.parallel_for(1,
+                      [&](dim_t, dim_t) noexcept { narrow_gradient(op.widening, workspace, dw); });
 }
 
 }  // namespace pycnn

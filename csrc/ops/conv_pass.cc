@@ -156,7 +156,7 @@ void run_row(const ConvPass& op, const Block& b, const Source& source, const Til
 // Pools the rows of a task, which target holds, into y.
 void pool_rows(const ConvPass& op, const Block& b, const Target& target, const ConvOperands& io) {
   const Pool2d& pool = *op.pool;
-  const dim_t R = pool.shape.R, P = op.h.out / R, row = pool.shape.Q() * op.K;
+  const dim_t R = pool.shape.R, P = op.h.out / R, row = pool.shape.Q() * pool.shape.C;
   for (dim_t n = b.n0; n < b.n1; ++n) {
     const float* image = target.data + (n - b.n0) * target.rows * target.columns * op.K;
     for (dim_t p = b.p0 / R; p < b.p1 / R; ++p) {

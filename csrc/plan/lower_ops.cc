@@ -111,14 +111,14 @@ void Lowering::lower_product(const Node& node) {
   need_scratch(op.scratch_floats());
   const BufferId x = buffer_of(node.inputs[0]), w = buffer_of(node.inputs[1]),
                  bias = buffer_of(node.inputs[2]), residual = buffer_of(node.inputs[3]),
-                 y = buffer_of(node.outputs[0]);
+                 y = buffer_of(node.outputs[0]), packed = workspace(op.workspace_floats());
   const BufferId arg = node.outputs.size() > 1 ? buffer_of(node.outputs[1]) : kNoBuffer;
   const ActivationKind act = epilogue_act(node);
   const char* name = node.op == OpKind::conv2d ? "conv2d" : "dense";
   add_step(name, node.name, [=](RunContext& run, Worker& worker) {
     const Epilogue epilogue{run.floats(bias), run.floats(residual), nullptr, 0, act};
     conv2d_forward(op, run.floats(x), run.floats(w), epilogue, run.floats(y), run.indices(arg),
-                   worker);
+                   run.floats(packed), worker);
   });
 }
 

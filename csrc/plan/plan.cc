@@ -117,7 +117,7 @@ void Plan::execute(bool (*interrupted)(), std::vector<double>* seconds) {
   // Every step ends with a barrier, so worker 0 sets this a barrier before the others reach it.
   std::atomic<int> stop_at{count};
   auto body = [&](Worker& worker) noexcept {
-    Clock::time_point polled = Clock::now(), now = polled;
+    Clock::time_point polled = Clock::now(), now = polled, finished = polled;
     for (int i = 0; i < count; ++i) {
       if (i == stop_at.load(std::memory_order_relaxed)) break;
       if (worker.id() == 0) {
@@ -132,8 +132,10 @@ void Plan::execute(bool (*interrupted)(), std::vector<double>* seconds) {
       }
       const Step& step = program_.steps[static_cast<std::size_t>(i)];
       step.run(context_, worker);
-      if (worker.id() == 0 && seconds != nullptr) {
-        (*seconds)[static_cast<std::size_t>(i)] = seconds_between(now, Clock::now());
+      if (worker.id() == 0 && seconds != nullptr) {  // from step to step: nobody works outside it
+        const Clock::time_point end = Clock::now();
+        (*seconds)[static_cast<std::size_t>(i)] = seconds_between(finished, end);
+        finished = end;
       }
       if (step.is_check && context_.failed) {
         if (worker.id() == 0) failed_step_ = i;

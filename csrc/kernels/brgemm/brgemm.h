@@ -77,7 +77,10 @@ struct BrgemmFamily {
 };
 const BrgemmFamily& brgemm_family(Isa isa);
 
-// The tile with the least estimated time for an n-column result; the first of equals.
+// The tile with the least estimated time for an n-column result; the narrowest of equals.
 const BrgemmTile& select_brgemm(dim_t n, Isa isa);
+// Estimated cycles per k step of a rows x n result with that tile.
+double brgemm_cycles(dim_t rows, dim_t n, Isa isa);
+dim_t widest_brgemm(Isa isa);  // the largest nr of a tile
 
 }  // namespace pycnn
