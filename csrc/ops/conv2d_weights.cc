@@ -11,7 +11,7 @@ namespace {
 
 constexpr dim_t kEnoughTasks = 16;
 constexpr dim_t kFlatRow = 64;               // pixels in a row of a 1x1 layer seen as rows
-constexpr dim_t kBlockPixels = 256;          // products summed between loads and stores of a tile
+constexpr dim_t kBlockPixels = 192;          // products summed between loads and stores of a tile
 constexpr dim_t kScratchFloats = 72 * 1024;  // packed operands stay in L2
 constexpr dim_t kChunkPixels = 512;  // a chunk smaller than this is not worth its partial sums
 constexpr dim_t kReducePiece = 1024;

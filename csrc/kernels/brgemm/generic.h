@@ -144,26 +144,40 @@ void columns_kernel(const BrgemmArgs& args) noexcept {
   finish(acc, p, tail, full);
 }
 
-// NV vectors cover `width` floats; the last may reach beyond, which the next pixel overwrites.
+// Pixels copied at a time to one panel: few streams of stores, each a few lines long.
+constexpr dim_t kPackPixels = 16;
+
+// One panel of `pixels` pixels. NV vectors cover `width` floats; the last may reach beyond, which
+// the next pixel overwrites. Fetches the pixels that follow them.
+template <class V, int NV>
+[[gnu::always_inline]] inline void pack_panel(const PackArgs& p, const float* src, float* dst,
+                                              dim_t pixels, const typename V::Mask (&mask)[NV],
+                                              int whole) {
+  for (dim_t i = 0; i < pixels; ++i, src += p.src_stride, dst += p.width) {
+    PYCNN_UNROLL for (int j = 0; j < NV; ++j) {
+      const float* from = src + j * V::lanes;
+      __builtin_prefetch(from + kPackPixels * p.src_stride);
+      (j < whole ? V::load(from) : V::load(from, mask[j])).store(dst + j * V::lanes);
+    }
+  }
+}
+
 template <class V, int NV>
 [[gnu::always_inline]] inline void pack_pixels(const PackArgs& p) {
-  const typename V::Mask tail = V::tail_mask(p.width - dim_t{NV - 1} * V::lanes);
   const dim_t whole = p.channels / p.width, rest = p.channels % p.width;
-  typename V::Mask rest_tail[NV];
-  PYCNN_UNROLL for (int j = 0; j < NV; ++j) rest_tail[j] = V::tail_mask(rest - j * V::lanes);
-  for (dim_t pixel = 0; pixel < p.pixels; ++pixel) {
+  typename V::Mask tail[NV], rest_tail[NV];
+  PYCNN_UNROLL for (int j = 0; j < NV; ++j) {
+    tail[j] = V::tail_mask(p.width - j * V::lanes);
+    rest_tail[j] = V::tail_mask(rest - j * V::lanes);
+  }
+  for (dim_t pixel = 0; pixel < p.pixels; pixel += kPackPixels) {
+    const dim_t pixels = p.pixels - pixel < kPackPixels ? p.pixels - pixel : kPackPixels;
     const float* src = p.src + pixel * p.src_stride;
     float* dst = p.dst + pixel * p.width;
     for (dim_t panel = 0; panel < whole; ++panel, src += p.width, dst += p.panel_stride) {
-      PYCNN_UNROLL for (int j = 0; j < NV - 1; ++j) {
-        V::load(src + j * V::lanes).store(dst + j * V::lanes);
-      }
-      V::load(src + (NV - 1) * V::lanes, tail).store(dst + (NV - 1) * V::lanes);
+      pack_panel<V, NV>(p, src, dst, pixels, tail, NV - 1);
     }
-    if (rest == 0) continue;
-    PYCNN_UNROLL for (int j = 0; j < NV; ++j) {
-      V::load(src + j * V::lanes, rest_tail[j]).store(dst + j * V::lanes);
-    }
+    if (rest > 0) pack_panel<V, NV>(p, src, dst, pixels, rest_tail, 0);
   }
 }
 
