@@ -45,6 +45,8 @@ PICKED = [
     ConvShape((3, 30, 41, 17), (1, 1, 17, 9)),  # 1x1: chunks of a flat row
     ConvShape((3, 7, 11, 33), (1, 1, 33, 31)),  # 1x1 with a short last row
     ConvShape((2, 9, 7, 6), (1, 1, 6, 13), (2, 2)),
+    ConvShape((1, 3, 5, 1024), (1, 1, 1024, 5)),  # pixels 4 KB apart
+    ConvShape((1, 5, 6, 512), (1, 1, 512, 3), (2, 2)),
     ConvShape((1, 9, 9, 64), (3, 3, 64, 128), padding="same"),  # weights larger than L2 blocks
     ConvShape((2, 24, 24, 33), (5, 5, 33, 8), padding="same"),  # staged rows do not all fit
     ConvShape((2, 11, 12, 40), (3, 3, 40, 25), (2, 2), "same"),

@@ -66,7 +66,9 @@ struct Conv2dBackwardWeights {
   Widening widening;
   const BrgemmTile* tile = nullptr;
   PackPanelsFn pack_panels = nullptr;
-  std::optional<Pool2d> unpool;  // dy is the gradient of this pool's output
+  std::optional<Pool2d> unpool;               // dy is the gradient of this pool's output
+  dim_t x_image = 0, x_row = 0, x_pixel = 0;  // distances in x
+  bool direct = false;                        // 1x1: the kernel reads x itself
   dim_t flat_pixels = 0;  // > 0: a 1x1 layer as rows of Q pixels, of which the last may be short
   dim_t panel = 1;        // input channels side by side in a packed x panel
   dim_t chunks = 1, cgroup = 1, kgroup = 1;  // panels and k blocks per task
@@ -79,7 +81,9 @@ struct Conv2dBackwardWeights {
     return (shape.Q() - 1) * shape.stride.w + kernel_extent(shape.S, shape.dilation.w);
   }
   dim_t input_rows() const;  // that block_rows output rows can need
-  dim_t x_pitch() const { return input_rows() * columns() * panel + kPanelSlack; }  // of panels
+  dim_t x_pitch() const {    // of panels
+    return direct ? panel : input_rows() * columns() * panel + kPanelSlack;
+  }
   dim_t dy_pitch() const { return block_rows * shape.Q() * weights.nr + kPanelSlack; }
   dim_t tasks() const {
     return chunks * shape.G * ceil_div(panels(), cgroup) * ceil_div(weights.blocks(), kgroup);

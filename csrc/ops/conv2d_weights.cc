@@ -15,6 +15,7 @@ constexpr dim_t kBlockPixels = 192;          // products summed between loads an
 constexpr dim_t kScratchFloats = 72 * 1024;  // packed operands stay in L2
 constexpr dim_t kChunkPixels = 512;  // a chunk smaller than this is not worth its partial sums
 constexpr dim_t kReducePiece = 1024;
+constexpr dim_t kAliasFloats = 1024;  // pixels 4 KB apart share a set of L1
 
 using Op = Conv2dBackwardWeights;
 
@@ -58,19 +59,38 @@ dim_t row_pixels(const Op& op, dim_t row) {  // only the last row of a flat laye
   return op.flat_pixels > 0 ? std::min(Q, op.flat_pixels - row * Q) : Q;
 }
 
-// One block of output rows [first, last), all `pixels` long, packed in this worker's scratch.
-struct PackedBlock {
-  float *x, *dy, *dy_row;
-  dim_t *x_offset, *dy_offset;  // [R][block_rows]
-  dim_t first = 0, last = 0, pixels = 0;
+// What the next block reads, fetched in lines while this one is multiplied.
+struct Ahead {
+  const float *x, *dy;
+  dim_t x_lines, dy_lines;
+
+  const float* take(dim_t lines) {
+    const bool from_x = x_lines > 0;
+    if (!from_x && dy_lines <= 0) return nullptr;
+    const float*& at = from_x ? x : dy;
+    (from_x ? x_lines : dy_lines) -= lines;
+    at += lines * kLine;
+    return at - lines * kLine;
+  }
 };
 
-PackedBlock scratch_block(const Op& op, Worker& worker) {
+// One block of output rows [first, last), all `pixels` long, packed in this worker's scratch.
+struct PackedBlock {
+  const float* x;  // of panel 0; x itself where it is not packed
+  float *dy, *dy_row;
+  dim_t *x_offset, *dy_offset;  // [R][block_rows]
+  dim_t first = 0, last = 0, pixels = 0;
+  Ahead ahead{};
+};
+
+PackedBlock scratch_block(const Op& op, const Task& t, const float* x, Worker& worker) {
   const dim_t entries = op.shape.R * op.block_rows;
   auto* offsets = reinterpret_cast<dim_t*>(worker.scratch());
-  auto* x = reinterpret_cast<float*>(offsets + 2 * entries);
-  float* dy = x + op.cgroup * op.x_pitch();
-  return {x, dy, dy + op.kgroup * op.dy_pitch() + kPanelSlack, offsets, offsets + entries};
+  auto* packed = reinterpret_cast<float*>(offsets + 2 * entries);
+  float* dy = packed + (op.direct ? 0 : op.cgroup * op.x_pitch());
+  const float* source = x + t.g * (op.shape.C / op.shape.G) + t.panel0 * op.panel;
+  return {op.direct ? source : packed, dy, dy + op.kgroup * op.dy_pitch() + kPanelSlack, offsets,
+          offsets + entries};
 }
 
 void pack_x(const Op& op, const Task& t, const PackedBlock& block, const float* x) {
@@ -80,11 +100,11 @@ void pack_x(const Op& op, const Task& t, const PackedBlock& block, const float* 
   const dim_t inside =
       op.flat_pixels > 0 ? block.pixels : std::clamp<dim_t>(s.W, 0, columns - left);
   const dim_t c0 = t.panel0 * width, channels = std::min(Cg, t.panel1 * width) - c0;
-  float* out = block.x;
+  auto* out = const_cast<float*>(block.x);
   for_each_image(s, block.first, block.last, [&](const ImageRows& image) {
     for (dim_t h = image.h0; h < image.h1; ++h, out += columns * width) {
-      const float* row = x + (image.n * s.H + h) * s.W * s.C + t.g * Cg + c0;
-      op.pack_panels({row, s.C, out + left * width, pitch, inside, channels, width});
+      const float* row = x + image.n * op.x_image + h * op.x_row + t.g * Cg + c0;
+      op.pack_panels({row, op.x_pixel, out + left * width, pitch, inside, channels, width});
       for (dim_t panel = 0; panel < t.panel1 - t.panel0; ++panel) {
         float* halo = out + panel * pitch;
         std::fill_n(halo, left * width, 0.0f);
@@ -113,6 +133,19 @@ void pack_dy(const Op& op, const Task& t, const PackedBlock& block, const float*
   }
 }
 
+// Where a task has all channels, what follows its block in memory is its next block.
+Ahead after(const Op& op, const Task& t, const PackedBlock& block, const float* x,
+            const float* dy) {
+  const Conv2dShape& s = op.shape;
+  const dim_t rows = block.last - block.first, P = s.P(), row = block.last - 1;
+  const dim_t h = (row % P + 1) * s.stride.h;
+  const bool all_x = (t.panel1 - t.panel0) * op.panel >= s.C;
+  const bool all_dy = !op.unpool && (t.kb1 - t.kb0) * op.weights.nr >= s.K;
+  return {x + row / P * op.x_image + h * op.x_row, dy + block.last * s.Q() * s.K,
+          all_x ? rows * s.stride.h * op.x_row / kLine : 0,
+          all_dy ? rows * s.Q() * s.K / kLine : 0};
+}
+
 // Lists where the rows of the block that have tap row r lie; returns how many there are.
 dim_t list_rows(const Op& op, const PackedBlock& block, dim_t r) {
   const Conv2dShape& s = op.shape;
@@ -124,7 +157,8 @@ dim_t list_rows(const Op& op, const PackedBlock& block, dim_t r) {
     for (dim_t p = image.p0; p < image.p1; ++p, ++dy_row) {
       const dim_t h = p * s.stride.h - s.pad.top + r * s.dilation.h;
       if (h < 0 || h >= s.H) continue;
-      x_offset[count] = (x_row + h - image.h0) * x_pitch;
+      x_offset[count] =
+          op.direct ? image.n * op.x_image + h * op.x_row : (x_row + h - image.h0) * x_pitch;
       dy_offset[count++] = dy_row * dy_pitch;
     }
     x_row += image.h1 - image.h0;
@@ -133,7 +167,7 @@ dim_t list_rows(const Op& op, const PackedBlock& block, dim_t r) {
 }
 
 // All tiles of dw[kb][r]: rows of C are (s, c).
-void multiply_tap_row(const Op& op, const Task& t, const PackedBlock& block, dim_t r, dim_t count,
+void multiply_tap_row(const Op& op, const Task& t, PackedBlock& block, dim_t r, dim_t count,
                       dim_t kb, Beta beta, float* dw) {
   const Conv2dShape& s = op.shape;
   const dim_t Cg = s.C / s.G, nr = op.weights.nr;
@@ -141,7 +175,7 @@ void multiply_tap_row(const Op& op, const Task& t, const PackedBlock& block, dim
   args.a_offset = block.x_offset + r * op.block_rows;
   args.b_offset = block.dy_offset + r * op.block_rows;
   args.b = block.dy + (kb - t.kb0) * op.dy_pitch();
-  args.lda = s.stride.w * op.panel;
+  args.lda = op.direct ? op.x_pixel : s.stride.w * op.panel;
   args.ldc = args.n = nr;
   args.count = count;
   args.k = block.pixels;
@@ -151,6 +185,7 @@ void multiply_tap_row(const Op& op, const Task& t, const PackedBlock& block, dim
   const auto multiply = [&](const float* a, dim_t m, dim_t row) {
     args.a = a;
     args.c = out + row * nr;
+    args.next = block.ahead.take(count * block.pixels);
     op.tile->columns_kernel(m, nr)(args);
   };
   if (op.merged()) {  // (s, c) lie side by side in the panel
@@ -174,15 +209,16 @@ void run_task(const Op& op, dim_t index, const float* x, const float* dy, const 
               float* dw, Worker& worker) noexcept {
   const Task t = task_of(op, index);
   const dim_t first = op.rows() * t.chunk / op.chunks, last = op.rows() * (t.chunk + 1) / op.chunks;
-  PackedBlock block = scratch_block(op, worker);
+  PackedBlock block = scratch_block(op, t, x, worker);
   Beta beta = Beta::zero;
   for (dim_t row = first; row < last; row = block.last, beta = Beta::one) {
     block.first = row;
     block.last = std::min(last, row + op.block_rows);
     block.pixels = row_pixels(op, row);
     if (row_pixels(op, block.last - 1) != block.pixels) --block.last;
-    pack_x(op, t, block, x);
+    if (!op.direct) pack_x(op, t, block, x);
     pack_dy(op, t, block, dy, arg);
+    block.ahead = after(op, t, block, x, dy);
     for (dim_t r = 0; r < op.shape.R; ++r) {
       const dim_t count = list_rows(op, block, r);
       for (dim_t kb = t.kb0; kb < t.kb1; ++kb) {
@@ -236,7 +272,7 @@ dim_t Conv2dBackwardWeights::input_rows() const {
 dim_t Conv2dBackwardWeights::scratch_floats() const {
   const dim_t offsets = 2 * 2 * shape.R * block_rows;  // two lists of 8-byte offsets
   const dim_t dy_row = unpool ? shape.Q() * shape.K : 0;
-  return offsets + cgroup * x_pitch() + kgroup * dy_pitch() + kPanelSlack + dy_row;
+  return offsets + (direct ? 0 : cgroup * x_pitch()) + kgroup * dy_pitch() + kPanelSlack + dy_row;
 }
 
 Conv2dBackwardWeights make_conv2d_backward_weights(const Conv2dShape& shape, Size2d pool, Isa isa) {
@@ -251,6 +287,17 @@ Conv2dBackwardWeights make_conv2d_backward_weights(const Conv2dShape& shape, Siz
     s.W = std::min(kFlatRow, op.flat_pixels);
     s.H = ceil_div(op.flat_pixels, s.W);
     s.N = 1;
+  }
+  op.x_image = s.H * s.W * s.C;
+  op.x_row = s.W * s.C;
+  op.x_pixel = s.C;
+  if (s.R == 1 && s.S == 1 && !s.pad.any() && !op.unpool) {  // the pixels between are not read
+    op.direct = s.C * s.stride.w % kAliasFloats != 0;
+    op.x_row *= s.stride.h;
+    op.x_pixel *= s.stride.w;
+    s.H = s.P();
+    s.W = s.Q();
+    s.stride = {};
   }
   op.weights = make_packed_weights(s.R, s.S, s.C, s.K, s.G, isa);
   op.tile = &select_brgemm(s.K / s.G, isa);

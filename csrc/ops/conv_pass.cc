@@ -12,6 +12,7 @@ constexpr dim_t kTaskPixelsBigWeights =
 constexpr dim_t kBigWeightsFloats = 64 * 1024;
 constexpr dim_t kStageFloats = 48 * 1024;  // 192 KB: staged input and a block of weights fit in L2
 constexpr dim_t kEnoughTasks = 16;
+constexpr dim_t kTilesAhead = 4;  // fetched from memory while a tile is computed
 
 // Half-open ranges of what a task computes.
 struct Block {
@@ -141,10 +142,12 @@ void run_row(const ConvPass& op, const Block& b, const Source& source, const Til
   const float* gate = all.gate == nullptr ? nullptr : all.gate + y_at;
   BrgemmArgs tile = args;
   tile.c = target.data + y_at;
+  const bool streams = op.streams() && k.k0 == 0;
   for (dim_t i = 0; i < tiling.count; ++i) {
     const dim_t m = tiling.m + (i < tiling.wide ? 1 : 0), step = m * args.ldc;
     tile.epilogue.residual = residual;
     tile.epilogue.gate = gate;
+    if (streams) tile.next = tile.a + kTilesAhead * m * args.lda;
     (i < tiling.wide ? k.wide : k.narrow)(tile);
     tile.c += step;
     if (taps > 0) tile.a += m * args.lda;

@@ -46,7 +46,8 @@ struct ConvPass {
   // The kernel reads a copy: zeros where columns lie outside the image, rows made by unpooling.
   bool staged() const { return h.taps > 0 && w.taps > 0 && (!w.inside() || unpool); }
   bool merged() const { return w.tap_step == 1 && G == 1; }  // taps of a row are one long k
-  dim_t segments() const { return merged() ? 1 : w.taps; }   // A matrices per tap row
+  bool streams() const { return h.taps * w.taps == 1 && !staged(); }  // tiles of x lie in a row
+  dim_t segments() const { return merged() ? 1 : w.taps; }            // A matrices per tap row
   dim_t staged_columns() const {
     return (block.columns - 1) * w.step + (w.taps - 1) * w.tap_step + 1;
   }

@@ -39,6 +39,7 @@ struct BrgemmArgs {
   dim_t count, k, n;  // n <= nr columns of C are stored
   Beta beta;
   Epilogue epilogue;
+  const float* next;  // fetched into L2, a line per k step: any address, or null
 };
 
 using BrgemmFn = void (*)(const BrgemmArgs& args) noexcept;
@@ -55,6 +56,7 @@ struct PackArgs {
 };
 using PackPanelsFn = void (*)(const PackArgs& args) noexcept;
 constexpr dim_t kPanelSlack = 16;
+constexpr dim_t kLine = 16;  // floats in a cache line
 
 struct BrgemmTile {
   const char* name;

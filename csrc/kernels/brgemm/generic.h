@@ -105,6 +105,17 @@ template <class V, int MR, int NV>
   if (p.beta == Beta::one) combine(acc, p.c, p.ldc, tail, full, [](V, V c) { return c; });
 }
 
+// A tile of C that is not in cache is fetched while its sums are made, or its stores would wait.
+// (A loop: GCC would keep the unrolled addresses for the stores, in registers that the sums' loop
+// needs.)
+template <class V, int MR, int NV>
+[[gnu::always_inline]] inline void fetch_tile(const float* c, dim_t ldc) {
+#pragma GCC unroll 1
+  for (int i = 0; i < MR; ++i, c += ldc) {
+    PYCNN_UNROLL for (int j = 0; j < NV * V::lanes; j += kLine) __builtin_prefetch(c + j, 1, 3);
+  }
+}
+
 // NV is the number of vectors that C's n columns need: only the last of them may be partial.
 template <class V, int MR, int NV, int NR>
 void rows_kernel(const BrgemmArgs& args) noexcept {
@@ -114,10 +125,14 @@ void rows_kernel(const BrgemmArgs& args) noexcept {
   V acc[MR][NV];
   start(acc, p, tail, full);
   const float* b = p.b;
+  const float* next = p.next == nullptr ? p.b : p.next;
+  fetch_tile<V, MR, NV>(p.c, p.ldc);
   for (dim_t i = 0; i < p.count; ++i) {
     const float* a = p.a + p.a_offset[i];
     for (dim_t k = p.k; k > 0; --k) {  // unrolled by hand it spills (GCC 12) and gains nothing
       multiply_add(acc, a, p.lda, b);
+      __builtin_prefetch(next, 0, 2);
+      next += kLine;
       a += 1;
       b += NR;
     }
@@ -132,11 +147,14 @@ void columns_kernel(const BrgemmArgs& args) noexcept {
   const typename V::Mask tail = V::tail_mask(p.n - dim_t{NV - 1} * V::lanes);
   V acc[MR][NV];
   start(acc, p, tail, full);
+  const float* next = p.next == nullptr ? p.b : p.next;  // b is in cache: fetching it costs little
   for (dim_t i = 0; i < p.count; ++i) {
     const float* a = p.a + p.a_offset[i];
     const float* b = p.b + p.b_offset[i];
     for (dim_t k = p.k; k > 0; --k) {
       multiply_add(acc, a, 1, b);
+      __builtin_prefetch(next, 0, 2);
+      next += kLine;
       a += p.lda;
       b += NR;
     }
