@@ -32,22 +32,32 @@ def fans(shape: Sequence[int]) -> tuple[int, int]:
     return field * shape[-2], field * shape[-1]
 
 
-def _standard_normal(seed: int, stream: int, step: int, count: int) -> Float64:
-    """Box-Muller on pairs of uniform numbers."""
-    u = _core.random_uniform(seed, stream, step, count + count % 2).astype(np.float64)
-    radius = np.sqrt(-2.0 * np.log(1.0 - u[0::2]))  # 1 - u is in (0, 1]: no log(0)
-    angle = 2.0 * math.pi * u[1::2]
-    pairs = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=-1)
-    return pairs.reshape(-1)[:count]
+def _standard_normal(
+    seed: int, stream: int, step: int, count: int, at: NDArray[np.intp] | None = None
+) -> Float64:
+    """Box-Muller on pairs of uniform numbers; of `count` numbers those at these indices, or all."""
+    u = _core.random_uniform(seed, stream, step, count + count % 2)
+    pairs = u.reshape(-1, 2) if at is None else u.reshape(-1, 2)[at // 2]
+    # 1 - u is in (0, 1]: no log(0)
+    radius = np.sqrt(-2.0 * np.log(1.0 - pairs[:, 0].astype(np.float64)))
+    angle = 2.0 * math.pi * pairs[:, 1].astype(np.float64)
+    if at is not None:
+        return radius * np.where(at % 2 == 0, np.cos(angle), np.sin(angle))
+    z = np.empty((len(pairs), 2))
+    np.multiply(radius, np.cos(angle), out=z[:, 0])
+    np.multiply(radius, np.sin(angle), out=z[:, 1])
+    return z.reshape(-1)[:count]
 
 
 def _truncated_normal(seed: int, stream: int, count: int) -> Float64:
     """Each element is the first of its draws (one a step) within two deviations."""
     z = _standard_normal(seed, stream, 0, count)
+    redraw = np.flatnonzero(np.abs(z) > 2.0)
     step = 0
-    while (redraw := np.abs(z) > 2.0).any():
+    while redraw.size:
         step += 1
-        z[redraw] = _standard_normal(seed, stream, step, count)[redraw]
+        z[redraw] = _standard_normal(seed, stream, step, count, redraw)
+        redraw = redraw[np.abs(z[redraw]) > 2.0]
     return z
 
 

@@ -27,6 +27,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("what", nargs="*", metavar="roofs|layers|nets", help="default: all three")
     parser.add_argument("--suite", default="3x3,small", help=f"of {','.join(SUITES)}, or all")
+    parser.add_argument("--nets", default="lenet5,mnist_cnn", help=f"of {','.join(NETS)}, or all")
     parser.add_argument("--threads", type=int, default=0, help="default: all available")
     parser.add_argument("--batch", type=int, default=16, help="images per layer (default 16)")
     parser.add_argument("--repeats", type=int, default=15, help="runs behind each best time")
@@ -40,6 +41,10 @@ def main(argv: Sequence[str]) -> int:
     for name in names:
         if name not in SUITES:
             raise ValueError(f"bench: expected a suite of {', '.join(SUITES)}, got {name!r}")
+    nets = list(NETS) if options.nets == "all" else options.nets.split(",")
+    for net in nets:
+        if net not in NETS:
+            raise ValueError(f"bench: expected nets of {', '.join(NETS)}, got {net!r}")
     what = options.what or ["roofs", "layers", "nets"]
     for part in what:
         if part not in ("roofs", "layers", "nets"):
@@ -66,10 +71,11 @@ def main(argv: Sequence[str]) -> int:
     if "nets" in what:
         results["nets"] = []
         print("\nnetworks, called from Python: best (median) time", file=out)
-        for net in NETS:
-            row = measure_net(net, isa, threads, 4 * options.repeats)
-            results["nets"].append(row)
-            print(net_line(row), file=out, flush=True)
+        for net in nets:
+            for batch in NETS[net]:
+                row = measure_net(net, batch, isa, threads, 4 * options.repeats)
+                results["nets"].append(row)
+                print(net_line(row), file=out, flush=True)
     if options.json:
         text = json.dumps(results, indent=1)
         sys.stdout.write(text + "\n") if options.json == "-" else Path(options.json).write_text(

@@ -104,21 +104,15 @@ def measure_layer(
     return row
 
 
-@dataclass(frozen=True)
-class Net:
-    """One network and batch size; the step is a whole training step with Adam."""
-
-    name: str
-    build: Callable[[], Any]
-    batch: int
-
-
-NETS = [
-    Net("LeNet-5", applications.lenet5, 1),
-    Net("LeNet-5", applications.lenet5, 64),
-    Net("Keras MNIST CNN", applications.mnist_cnn, 64),
-    Net("Keras MNIST CNN", applications.mnist_cnn, 128),
-]
+# network of pycnn.applications -> batches it is measured at
+NETS = {
+    "lenet5": (1, 64),
+    "mnist_cnn": (64, 128),
+    "resnet20": (1, 128),
+    "resnet18": (1, 16),
+    "mobilenetv2": (1, 16),
+    "resnet50": (1, 16),
+}
 
 
 def call_seconds(call: Callable[[], Any], repeats: int) -> tuple[float, float]:
@@ -132,16 +126,16 @@ def call_seconds(call: Callable[[], Any], repeats: int) -> tuple[float, float]:
     return min(times), statistics.median(times)
 
 
-def measure_net(net: Net, isa: str, threads: int, repeats: int) -> dict[str, Any]:
-    """Times of train_on_batch and of a prediction from Python, on random images."""
+def measure_net(name: str, batch: int, isa: str, threads: int, repeats: int) -> dict[str, Any]:
+    """Times of train_on_batch (Adam) and of a prediction from Python, on random images."""
     random = np.random.default_rng(0)
-    model = net.build()
+    model = getattr(applications, name)()
     model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
-    x = random.random((net.batch, *model.input_shape[1:]), np.float32)
-    y = random.integers(0, model.output_shape[-1], net.batch).astype(np.int32)
+    x = random.random((batch, *model.input_shape[1:]), np.float32)
+    y = random.integers(0, model.output_shape[-1], batch).astype(np.int32)
     from .._predictor import Predictor
 
-    predict = Predictor(model, net.batch)
+    predict = Predictor(model, batch)
 
     def seconds() -> tuple[tuple[float, float], tuple[float, float]]:
         train = call_seconds(lambda: model.train_on_batch(x, y), repeats)
@@ -149,14 +143,14 @@ def measure_net(net: Net, isa: str, threads: int, repeats: int) -> dict[str, Any
 
     ((train, train_median), (infer, infer_median)), roof, calm = undisturbed(isa, threads, seconds)
     return {
-        "net": net.name,
-        "batch": net.batch,
+        "net": name,
+        "batch": batch,
         "train_ms": train * 1e3,
         "train_median_ms": train_median * 1e3,
-        "train_images_per_second": net.batch / train,
+        "train_images_per_second": batch / train,
         "infer_ms": infer * 1e3,
         "infer_median_ms": infer_median * 1e3,
-        "infer_images_per_second": net.batch / infer,
+        "infer_images_per_second": batch / infer,
         "roof": roof,
         "calm": calm,
     }
