@@ -33,6 +33,10 @@ void check_eltwise() {
     wide.add(x.data(), dy.data(), y.data(), n);
     one.add(x.data(), dy.data(), z.data(), n);
     compare(y, z, same, "add", n);
+    const dim_t row = n / 3;
+    wide.copy_rows(x.data(), row, y.data(), row, 3, row);
+    one.copy_rows(x.data(), row, z.data(), row, 3, row);
+    compare(y, z, same, "copy_rows", row);
   }
   const DropoutKey key{.seed = 0x123456789abcdefu, .stream = 7, .step = 9, .rate = 0.3f};
   for (const dim_t first : {dim_t{0}, dim_t{640}, (dim_t{1} << 34) - 64 * 4}) {

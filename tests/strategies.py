@@ -56,6 +56,28 @@ class ConvShape:
 
 
 @dataclass(frozen=True)
+class TransposedShape:
+    """One conv2d_transpose call: x (N,P,Q,C), w (R,S,K,C)."""
+
+    x_shape: tuple[int, int, int, int]
+    w_shape: tuple[int, int, int, int]
+    strides: tuple[int, int] = (1, 1)
+    padding: str | tuple[int, int, int, int] = "valid"
+    output_padding: tuple[int, int] | None = None
+    dilation: tuple[int, int] = (1, 1)
+
+    @property
+    def arguments(self):
+        """Keyword arguments of conv2d_transpose and its backward passes."""
+        return {
+            "strides": self.strides,
+            "padding": self.padding,
+            "output_padding": self.output_padding,
+            "dilation": self.dilation,
+        }
+
+
+@dataclass(frozen=True)
 class PoolShape:
     """One pool call: x (N,H,W,C)."""
 
@@ -133,6 +155,26 @@ def conv_shapes(draw, max_batch=3, max_size=17, max_channels=17, max_window=7, g
     K = draw(st.sampled_from(outputs))
     x_shape = (draw(st.integers(1, max_batch)), *size, C)
     return ConvShape(x_shape, (*window, C // G, K), strides, padding, dilation, G)
+
+
+@st.composite
+def transposed_shapes(draw, max_batch=3, max_size=9, max_channels=17, max_window=5):
+    """conv2d_transpose shapes; kernels smaller than the stride and crops up to one pixel occur."""
+    size, window = draw(_pairs(EXTENTS[: EXTENTS.index(max_size) + 1])), draw(_pairs((1, 2, 3, 5)))
+    window = tuple(min(extent, max_window) for extent in window)
+    strides, dilation = draw(_pairs((1, 2, 3))), draw(_pairs((1, 1, 1, 2)))
+    extra = draw(st.one_of(st.none(), st.tuples(*(st.integers(0, u - 1) for u in strides))))
+    pads = []
+    for n, u, k, d in zip(size, strides, window, dilation, strict=True):
+        full = (n - 1) * u + (k - 1) * d + 1
+        before = draw(st.integers(0, min(3, full - 1)))
+        pads += [before, draw(st.integers(0, min(3, full - 1 - before)))]
+    padding = draw(st.sampled_from(["same", "valid", tuple(pads)]))
+    if padding == "same" and extra is not None:  # an even kernel may leave no pixel of one
+        size = tuple(max(n, 2) for n in size)
+    C, K = draw(extents(max_channels)), draw(extents(max_channels))
+    x_shape = (draw(st.integers(1, max_batch)), *size, C)
+    return TransposedShape(x_shape, (*window, K, C), strides, padding, extra, dilation)
 
 
 @st.composite

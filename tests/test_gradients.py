@@ -57,6 +57,21 @@ class Worlds:
         y = reference.conv2d(x.array, w.array, b.array, **options)
         return Pair(self.graph.conv2d(x.id, w.id, b.id, **options, name=name), y)
 
+    def conv_transpose(self, x: Pair, name: str, K: int, size: int = 2, **options: Any) -> Pair:
+        C = x.array.shape[3]
+        w = self.parameter(name, (size, size, K, C), 1 / np.sqrt(size * size * C))
+        b = self.parameter(name + ".b", (K,), 0.3)
+        y = reference.conv2d_transpose(x.array, w.array, b.array, **options)
+        return Pair(self.graph.conv2d_transpose(x.id, w.id, b.id, **options, name=name), y)
+
+    def concatenate(self, pairs: list[Pair]) -> Pair:
+        y = reference.concatenate([pair.array for pair in pairs])
+        return Pair(self.graph.concatenate([pair.id for pair in pairs]), y)
+
+    def slice(self, x: Pair, first: int, count: int) -> Pair:
+        y = reference.slice_channels(x.array, first, count)
+        return Pair(self.graph.slice_channels(x.id, first=first, count=count), y)
+
     def dense(self, x: Pair, name: str, K: int) -> Pair:
         C = x.array.shape[-1]
         w, b = self.parameter(name, (C, K), 1 / np.sqrt(C)), self.parameter(name + ".b", (K,), 0.3)
@@ -158,7 +173,17 @@ def multibranch(w: Worlds, x: Pair) -> Pair:
     return w.dense(w.global_pool(w.activation(h, "relu")), "d1", 3)
 
 
-NETWORKS = (plain, residual, normalized, frozen, dropped, attention, multibranch)
+def hourglass(w: Worlds, x: Pair) -> Pair:
+    """Down, up again, and the skip connections of a U-Net; some channels of one."""
+    h = w.activation(w.conv(x, "c1", 5), "relu")
+    low = w.activation(w.conv(w.pool(h, "max_pool2d", 2, 2, "same"), "c2", 4), "tanh")
+    up = w.conv_transpose(low, "t1", 3, strides=(2, 2), padding=(0, 0, 1, 0))
+    h = w.concatenate([up, h, w.slice(h, 1, 3)])
+    h = w.activation(w.conv_transpose(h, "t2", 3, size=3, padding="same"), "relu")
+    return w.dense(w.global_pool(h), "d1", 3)
+
+
+NETWORKS = (plain, residual, normalized, frozen, dropped, attention, multibranch, hourglass)
 LOSSES = (
     ("mean_squared_error", False),
     ("binary_crossentropy", True),

@@ -9,7 +9,7 @@ import json
 import numpy as np
 import pytest
 from hypothesis import given
-from strategies import conv_shapes, dense_shapes, pool_shapes
+from strategies import conv_shapes, dense_shapes, pool_shapes, transposed_shapes
 
 from pycnn import initializers, layers, reference
 from pycnn.errors import ShapeError
@@ -21,6 +21,8 @@ EXAMPLES = {
     "Add": "Add()",
     "AveragePooling2D": "AveragePooling2D((3, 2), strides=2, padding='same')",
     "BatchNormalization": "BatchNormalization(momentum=0.9, center=False)",
+    "Concatenate": "Concatenate()",
+    "Conv2DTranspose": "Conv2DTranspose(4, 3, strides=2, padding='same', output_padding=1)",
     "Conv2D": "Conv2D(8, (3, 2), strides=2, padding=((1, 0), (2, 1)), dilation_rate=(1, 2))",
     "Dense": "Dense(3, 'elu', use_bias=False, kernel_initializer=initializers.HeNormal(seed=3))",
     "Dropout": "Dropout(0.25)",
@@ -40,6 +42,10 @@ KERAS_ORDER = {
                            "moving_variance_initializer"],
     "Conv2D": ["filters", "kernel_size", "strides", "padding", "data_format", "dilation_rate",
                "groups", "activation", "use_bias", "kernel_initializer", "bias_initializer"],
+    "Concatenate": ["axis"],
+    "Conv2DTranspose": ["filters", "kernel_size", "strides", "padding", "output_padding",
+                        "data_format", "dilation_rate", "activation", "use_bias",
+                        "kernel_initializer", "bias_initializer"],
     "Dense": ["units", "activation", "use_bias", "kernel_initializer", "bias_initializer"],
     "Dropout": ["rate"],
     "Flatten": ["data_format"],
@@ -166,6 +172,24 @@ def test_pools(shape):
         assert_near(run(made, x)[0], op(x, **shape.arguments))
 
 
+@given(transposed_shapes(max_size=7, max_channels=8))
+def test_conv2d_transpose(shape):
+    x, padding = random(shape.x_shape), shape.padding
+    layer = layers.Conv2DTranspose(
+        shape.w_shape[2],
+        shape.w_shape[:2],
+        shape.strides,
+        padding if isinstance(padding, str) else (padding[:2], padding[2:]),
+        shape.output_padding,
+        dilation_rate=shape.dilation,
+        activation="tanh",
+    )
+    got, w = run(layer, x)
+    assert w["kernel"].shape == shape.w_shape
+    y = reference.conv2d_transpose(x, w["kernel"], w["bias"], **shape.arguments)
+    assert_near(got, np.tanh(y), terms=int(np.prod(shape.w_shape)))
+
+
 @given(dense_shapes(max_rows=5))
 def test_dense(shape):
     x = random(shape.x_shape)
@@ -211,6 +235,9 @@ def test_layers_without_weights():
     np.testing.assert_array_equal(run(layers.Flatten(), x)[0], x.reshape(3, -1))
     np.testing.assert_array_equal(run(layers.Dropout(0.5), x)[0], x)
     np.testing.assert_array_equal(run(layers.Add(), x, z)[0], x + z)
+    joined = np.concatenate([x, z, x], axis=-1)
+    np.testing.assert_array_equal(run(layers.Concatenate(), x, z, x)[0], joined)
+    np.testing.assert_array_equal(run(layers.Concatenate(axis=3), x, z, x)[0], joined)
     assert_near(run(layers.Add(), x, z, x)[0], (x.astype(float) + z) + x)
     assert_near(run(layers.GlobalAveragePooling2D(), x)[0], x.mean(axis=(1, 2), dtype=float), 20)
 
@@ -269,6 +296,12 @@ def test_initializer_arguments():
         ("Conv2D(8, 3, padding='full')", "conv2d: padding must be 'valid', 'same' or"),
         ("Conv2D(8, 3, padding=(1, 1, -1, 1))", "conv2d: padding must be >= 0"),
         ("Conv2D(8, 3, data_format='channels_first')", "must be 'channels_last'"),
+        ("Conv2DTranspose(0, 3)", "conv2d_transpose: filters must be >= 1"),
+        ("Conv2DTranspose(8, 3, 2, output_padding=2)", r"must be less than strides \(2, 2\), got"),
+        ("Conv2DTranspose(8, 3, 2, output_padding=-1)", "output_padding must be >= 0"),
+        ("Conv2DTranspose(8, 3, data_format='channels_first')", "must be 'channels_last'"),
+        ("Concatenate(-2)", "concatenate: axis must be -1, the last one, or its number, got -2"),
+        ("Concatenate(1.0)", "concatenate: axis must be an integer"),
         ("MaxPooling2D(0)", "max_pooling2d: pool_size must be >= 1"),
         ("AveragePooling2D(2, strides=-1)", "average_pooling2d: strides must be >= 1"),
         ("Dropout(1.0)", r"dropout: rate must be in \[0, 1\)"),
@@ -291,6 +324,8 @@ def test_bad_arguments_are_refused_when_the_layer_is_made(text, message):
         ("Conv2D(8, 3)", (32, 32), r"conv2d: input must have shape \(N, H, W, C\), got"),
         ("Conv2D(8, 7)", (5, 9, 3), "conv2d"),
         ("Conv2D(8, 3, groups=2)", (9, 9, 3), r"input's channels \(3\), got 2"),
+        ("Conv2DTranspose(8, 3)", (32, 32), r"must have shape \(N, P, Q, C\), got"),
+        ("Conv2DTranspose(8, 1, padding=((1, 1), (0, 0)))", (2, 9, 3), "output height"),
         ("MaxPooling2D(3)", (2, 9, 3), "max_pool"),
         ("MaxPooling2D()", (9,), "max_pooling2d: input must have shape"),
         ("GlobalAveragePooling2D()", (9, 3), "global_average_pooling2d: input must have shape"),
@@ -301,9 +336,15 @@ def test_inputs_that_do_not_fit_are_refused_when_the_layer_is_called(text, shape
         make(text)(Input(shape))
 
 
-def test_add_refuses_different_shapes_and_single_inputs():
+def test_layers_of_several_inputs_refuse_different_shapes_and_single_inputs():
     with pytest.raises(ShapeError, match="add"):
         layers.Add()([Input((3,)), Input((4,))])
+    with pytest.raises(ShapeError, match=r"inputs\[1\] must have shape"):
+        layers.concatenate([Input((3, 4)), Input((4, 4))])
+    with pytest.raises(ValueError, match=r"axis must be the last one \(-1 or 2\), got 1"):
+        layers.concatenate([Input((3, 4)), Input((3, 4))], axis=1)
+    with pytest.raises(ValueError, match="2 or more inputs"):
+        layers.Concatenate()(Input((3,)))
     with pytest.raises(ValueError, match="2 or more inputs"):
         layers.Add()(Input((3,)))
 

@@ -20,10 +20,34 @@ Pad2d same_padding(Size2d in, Size2d kernel, Size2d stride, Size2d dilation) {
   return {h / 2, h - h / 2, w / 2, w - w / 2};
 }
 
+// One axis of resolve_transposed_padding.
+struct TransposedAxis {
+  dim_t begin, end, extra;
+};
+
+TransposedAxis transposed_axis(Padding::Mode mode, dim_t extent, dim_t stride,
+                               std::optional<dim_t> extra) {
+  if (mode == Padding::Mode::valid) {
+    return {0, 0, extra.value_or(std::max<dim_t>(stride - extent, 0))};
+  }
+  // The size is (in - 1) * stride + last; of what windows reach beyond, half is cut off in front.
+  const dim_t last = extra ? extent % 2 + *extra : stride;
+  const dim_t begin = extent - 1 - std::min(ceil_div(extent - 2 + last, 2), extent - 1);
+  const dim_t end = extent - last - begin;
+  return {begin, std::max<dim_t>(end, 0), std::max<dim_t>(-end, 0)};
+}
+
 void check_range(const char* what, Size2d size) {
   PYCNN_CHECK_VALUE(size.h >= 1 && size.w >= 1 && size.h <= kMaxExtent && size.w <= kMaxExtent,
                     "padding: ", what, " must be in 1..", kMaxExtent, ", got (", size.h, ", ",
                     size.w, ")");
+}
+
+Pad2d checked_pad(const Pad2d& pad) {
+  PYCNN_CHECK_VALUE(std::min({pad.top, pad.bottom, pad.left, pad.right}) >= 0,
+                    "padding: must be >= 0, got top ", pad.top, ", bottom ", pad.bottom, ", left ",
+                    pad.left, ", right ", pad.right);
+  return pad;
 }
 
 }  // namespace
@@ -86,11 +110,29 @@ Pad2d resolve_padding(const Padding& padding, Size2d in, Size2d kernel, Size2d s
     case Padding::Mode::explicit_pad:
       break;
   }
-  const Pad2d& pad = padding.pad;
-  PYCNN_CHECK_VALUE(std::min({pad.top, pad.bottom, pad.left, pad.right}) >= 0,
-                    "padding: must be >= 0, got top ", pad.top, ", bottom ", pad.bottom, ", left ",
-                    pad.left, ", right ", pad.right);
-  return pad;
+  return checked_pad(padding.pad);
+}
+
+TransposedPadding resolve_transposed_padding(const Padding& padding, Size2d kernel, Size2d stride,
+                                             Size2d dilation,
+                                             const std::optional<Size2d>& output_padding) {
+  check_range("kernel size", kernel);
+  check_range("stride", stride);
+  check_range("dilation", dilation);
+  PYCNN_CHECK_VALUE(!output_padding || (output_padding->h >= 0 && output_padding->h < stride.h &&
+                                        output_padding->w >= 0 && output_padding->w < stride.w),
+                    "padding: output_padding must be >= 0 and less than the stride (", stride.h,
+                    ", ", stride.w, "), got (", output_padding->h, ", ", output_padding->w, ")");
+  if (padding.mode == Padding::Mode::explicit_pad) {
+    return {checked_pad(padding.pad), output_padding.value_or(Size2d{0, 0})};
+  }
+  std::optional<dim_t> extra_h, extra_w;
+  if (output_padding) extra_h = output_padding->h, extra_w = output_padding->w;
+  const auto h =
+      transposed_axis(padding.mode, kernel_extent(kernel.h, dilation.h), stride.h, extra_h);
+  const auto w =
+      transposed_axis(padding.mode, kernel_extent(kernel.w, dilation.w), stride.w, extra_w);
+  return {{h.begin, h.end, w.begin, w.end}, {h.extra, w.extra}};
 }
 
 }  // namespace pycnn

@@ -63,6 +63,18 @@ constexpr dim_t kernel_extent(dim_t kernel, dim_t dilation) { return (kernel - 1
 Pad2d resolve_padding(const Padding& padding, Size2d in, Size2d kernel, Size2d stride,
                       Size2d dilation);
 
+// A transposed convolution of P x Q pixels makes (P - 1) * stride + extent - pad + output_padding
+// rows, and columns likewise: those that the convolution with this padding takes back to P x Q.
+struct TransposedPadding {
+  Pad2d pad;
+  Size2d output_padding{0, 0};  // 0..stride-1 further rows and columns, at the end
+};
+// Keras' sizes: in * stride for "same", all that windows reach and at least in * stride for
+// "valid"; output_padding replaces what these choose.
+TransposedPadding resolve_transposed_padding(const Padding& padding, Size2d kernel, Size2d stride,
+                                             Size2d dilation,
+                                             const std::optional<Size2d>& output_padding);
+
 // y[n,p,q,k] = sum_{r,s,c} x[n, p*stride.h + r*dilation.h - pad.top, ..., c] * w[r,s,c,k]
 struct Conv2dShape {
   dim_t N = 1, H = 1, W = 1, C = 1, K = 1, R = 1, S = 1, G = 1;

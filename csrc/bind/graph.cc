@@ -79,6 +79,23 @@ Conv2dAttrs conv_attrs(const Graph& graph, ValueId x, ValueId w, Pair strides,
   return attrs;
 }
 
+Conv2dAttrs transposed_attrs(const Graph& graph, ValueId w, Pair strides,
+                             const PadArgument& padding, const std::optional<Pair>& output_padding,
+                             Pair dilation) {
+  const Shape& kernel = graph.shape(w);
+  PYCNN_CHECK_SHAPE(kernel.rank() == 4,
+                    "conv2d_transpose: w must have shape (R, S, filters, C), got ", kernel.text());
+  std::optional<Size2d> extra;
+  if (output_padding) extra = size2d(*output_padding);
+  Conv2dAttrs attrs{size2d(strides), size2d(dilation), {}, 1};
+  const TransposedPadding resolved =
+      resolve_transposed_padding(to_padding("conv2d_transpose", padding), {kernel[0], kernel[1]},
+                                 attrs.stride, attrs.dilation, extra);
+  attrs.pad = resolved.pad;
+  attrs.output_padding = resolved.output_padding;
+  return attrs;
+}
+
 Pool2dAttrs pool_attrs(const Graph& graph, const char* op, ValueId x, Pair pool_size, Pair strides,
                        const PadArgument& padding) {
   PYCNN_CHECK_VALUE(pool_size.first >= 1 && pool_size.second >= 1, op,
@@ -150,6 +167,33 @@ void bind_products(py::class_<Graph>& graph) {
             return g.add(OpKind::bias_backward, {}, {dy}, name);
           },
           "dy"_a, py::kw_only(), "name"_a = "");
+}
+
+void bind_enlarging(py::class_<Graph>& graph) {
+  graph
+      .def(
+          "conv2d_transpose",
+          [](Graph& g, ValueId x, ValueId w, OptionalId b, Pair strides, const PadArgument& padding,
+             const std::optional<Pair>& output_padding, Pair dilation, const std::string& name) {
+            return g.add(OpKind::conv2d_transpose,
+                         transposed_attrs(g, w, strides, padding, output_padding, dilation),
+                         {x, w, id_or_none(b), kNoValue}, name);
+          },
+          "x"_a, "w"_a, "b"_a = py::none(), py::kw_only(), "strides"_a = Pair{1, 1},
+          "padding"_a = "valid", "output_padding"_a = py::none(), "dilation"_a = Pair{1, 1},
+          "name"_a = "")
+      .def(
+          "concatenate",
+          [](Graph& g, const std::vector<ValueId>& inputs, const std::string& name) {
+            return g.add(OpKind::concatenate, {}, inputs, name);
+          },
+          "inputs"_a, py::kw_only(), "name"_a = "")
+      .def(
+          "slice_channels",
+          [](Graph& g, ValueId x, dim_t first, dim_t count, const std::string& name) {
+            return g.add(OpKind::slice_channels, SliceAttrs{first, count}, {x}, name);
+          },
+          "x"_a, py::kw_only(), "first"_a, "count"_a, "name"_a = "");
 }
 
 void bind_layers(py::class_<Graph>& graph) {
@@ -317,6 +361,7 @@ void register_graph(py::module_& m) {
           "shape", [](const Graph& g, ValueId v) { return to_tuple(g.shape(v)); }, "value"_a)
       .def("nodes", &describe);
   bind_products(graph);
+  bind_enlarging(graph);
   bind_layers(graph);
   bind_activations(graph);
   bind_training(graph);

@@ -24,6 +24,7 @@ enum class OpKind : std::uint8_t {
   conv2d,
   conv2d_backward_data,
   conv2d_backward_weights,
+  conv2d_transpose,
   dense,
   dense_backward_data,
   dense_backward_weights,
@@ -36,6 +37,9 @@ enum class OpKind : std::uint8_t {
   global_avg_pool2d_backward,
   reshape,  // flatten and its gradient: the same memory
   add,
+  concatenate,     // along the last axis
+  slice_channels,  // some of the last axis
+  slice_channels_backward,
   activation,
   activation_backward,
   softmax,
@@ -61,7 +65,8 @@ struct Conv2dAttrs {
   Pad2d pad;
   dim_t groups = 1;
   ActivationKind act = ActivationKind::linear;
-  Size2d pool{0, 0};  // windows of a max pooling that follows; {0, 0}: none
+  Size2d pool{0, 0};            // windows of a max pooling that follows; {0, 0}: none
+  Size2d output_padding{0, 0};  // of conv2d_transpose, see TransposedPadding
 };
 struct DenseAttrs {
   ActivationKind act = ActivationKind::linear;
@@ -69,6 +74,9 @@ struct DenseAttrs {
 struct Pool2dAttrs {
   Size2d window, stride;
   Pad2d pad;
+};
+struct SliceAttrs {
+  dim_t first = 0, count = 1;  // channels
 };
 struct ActivationAttrs {
   ActivationKind kind = ActivationKind::linear;
@@ -99,9 +107,9 @@ struct SgdAttrs {
 struct AdamAttrs {
   float beta_1 = 0.9f, beta_2 = 0.999f, epsilon = 1e-7f, weight_decay = 0;
 };
-using Attrs = std::variant<std::monostate, Conv2dAttrs, DenseAttrs, Pool2dAttrs, ActivationAttrs,
-                           DropoutAttrs, BatchNormAttrs, MovingAverageAttrs, LossAttrs, MetricAttrs,
-                           SgdAttrs, AdamAttrs>;
+using Attrs = std::variant<std::monostate, Conv2dAttrs, DenseAttrs, Pool2dAttrs, SliceAttrs,
+                           ActivationAttrs, DropoutAttrs, BatchNormAttrs, MovingAverageAttrs,
+                           LossAttrs, MetricAttrs, SgdAttrs, AdamAttrs>;
 
 struct Value {
   Shape shape;
@@ -119,7 +127,7 @@ struct Node {
   std::vector<ValueId> outputs = {};
   std::string name = {};   // of the layer that made it
   bool trainable = false;  // parameters only
-  dim_t macs = 0;          // multiply-accumulates per sample (conv2d, dense and their backwards)
+  dim_t macs = 0;  // multiply-accumulates per sample (convolutions, dense and their backwards)
 
   template <class T>
   const T& attrs_as() const {

@@ -22,6 +22,8 @@ constexpr OpDefinition kDefinitions[] = {
      infer_conv2d_backward_data, nullptr},
     {OpKind::conv2d_backward_weights, "conv2d_backward_weights", kAttrs<Conv2dAttrs>,
      infer_conv2d_backward_weights, nullptr},
+    {OpKind::conv2d_transpose, "conv2d_transpose", kAttrs<Conv2dAttrs>, infer_conv2d_transpose,
+     conv2d_transpose_gradient},
 
     {OpKind::dense, "dense", kAttrs<DenseAttrs>, infer_dense, dense_gradient},
     {OpKind::dense_backward_data, "dense_backward_data", kAttrs<DenseAttrs>,
@@ -44,6 +46,11 @@ constexpr OpDefinition kDefinitions[] = {
 
     {OpKind::reshape, "reshape", kNoAttrs, infer_reshape, reshape_gradient},
     {OpKind::add, "add", kNoAttrs, infer_add, add_gradient},
+    {OpKind::concatenate, "concatenate", kNoAttrs, infer_concatenate, concatenate_gradient},
+    {OpKind::slice_channels, "slice_channels", kAttrs<SliceAttrs>, infer_slice_channels,
+     slice_channels_gradient},
+    {OpKind::slice_channels_backward, "slice_channels_backward", kAttrs<SliceAttrs>,
+     infer_slice_channels_backward, nullptr},
     {OpKind::activation, "activation", kAttrs<ActivationAttrs>, infer_activation,
      activation_gradient},
     {OpKind::activation_backward, "activation_backward", kAttrs<ActivationAttrs>,

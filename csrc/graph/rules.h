@@ -14,6 +14,12 @@ Inferred infer_conv2d_backward_data(const Graph& graph, const Node& node);
 Inferred infer_conv2d_backward_weights(const Graph& graph, const Node& node);
 void conv2d_gradient(GradientTape& tape, const Node& node, ValueId dy);
 
+// conv2d_transpose.cc
+// Of the convolution whose gradient by its input this is: x is its output, y its input.
+Conv2dShape conv2d_transpose_shape(const Node& node, const Shape& x, const Shape& w);
+Inferred infer_conv2d_transpose(const Graph& graph, const Node& node);
+void conv2d_transpose_gradient(GradientTape& tape, const Node& node, ValueId dy);
+
 // dense.cc
 Inferred infer_dense(const Graph& graph, const Node& node);
 Inferred infer_dense_backward_data(const Graph& graph, const Node& node);
@@ -33,6 +39,13 @@ void avg_pool2d_gradient(GradientTape& tape, const Node& node, ValueId dy);
 Inferred infer_global_avg_pool2d(const Graph& graph, const Node& node);
 Inferred infer_global_avg_pool2d_backward(const Graph& graph, const Node& node);
 void global_avg_pool2d_gradient(GradientTape& tape, const Node& node, ValueId dy);
+
+// channels.cc
+Inferred infer_concatenate(const Graph& graph, const Node& node);
+void concatenate_gradient(GradientTape& tape, const Node& node, ValueId dy);
+Inferred infer_slice_channels(const Graph& graph, const Node& node);
+Inferred infer_slice_channels_backward(const Graph& graph, const Node& node);
+void slice_channels_gradient(GradientTape& tape, const Node& node, ValueId dy);
 
 // elementwise.cc
 Inferred infer_reshape(const Graph& graph, const Node& node);

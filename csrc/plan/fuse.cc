@@ -7,7 +7,9 @@
 namespace pycnn {
 namespace {
 
-bool is_product(OpKind op) { return op == OpKind::conv2d || op == OpKind::dense; }
+bool is_product(OpKind op) {
+  return op == OpKind::conv2d || op == OpKind::conv2d_transpose || op == OpKind::dense;
+}
 bool is_backward_data(OpKind op) {
   return op == OpKind::conv2d_backward_data || op == OpKind::dense_backward_data;
 }
@@ -240,6 +242,7 @@ bool reads(const Node& node, std::size_t input) {
       return input != 2;
     case OpKind::avg_pool2d_backward:
     case OpKind::global_avg_pool2d_backward:
+    case OpKind::slice_channels_backward:
     case OpKind::reshape:
       return input != 1;
     default:

@@ -12,8 +12,8 @@ bool is_update(OpKind op);  // writes parameters: sgd, adam, moving_average
 bool reads(const Node& node, std::size_t input);
 
 // The graph's nodes, without those that nothing needs, and with
-// - add and then relu / relu6 in the epilogue of the conv2d or dense that makes their input, and
-// the
+// - add and then relu / relu6 in the epilogue of the conv2d, conv2d_transpose or dense that makes
+// their input, and the
 //   relu's gradient mask in the backward_data that makes its dy;
 // - what is done to the gradient of a max pool's input (activation_backward, bias_backward) done to
 //   the gradient of its output, where there are fewer elements: the others are zero;

@@ -56,6 +56,8 @@ void Lowering::lower_node(const Node& node) {
     case OpKind::conv2d:
     case OpKind::dense:
       return lower_product(node);
+    case OpKind::conv2d_transpose:
+      return lower_conv2d_transpose(node);
     case OpKind::conv2d_backward_data:
     case OpKind::dense_backward_data:
       return lower_product_backward_data(node);
@@ -69,6 +71,10 @@ void Lowering::lower_node(const Node& node) {
     case OpKind::global_avg_pool2d:
     case OpKind::global_avg_pool2d_backward:
       return lower_pool(node);
+    case OpKind::concatenate:
+    case OpKind::slice_channels:
+    case OpKind::slice_channels_backward:
+      return lower_channels(node);
     case OpKind::add:
     case OpKind::activation:
     case OpKind::activation_backward:
@@ -119,6 +125,25 @@ void Lowering::lower_product(const Node& node) {
     const Epilogue epilogue{run.floats(bias), run.floats(residual), nullptr, 0, act};
     conv2d_forward(op, run.floats(x), run.floats(w), epilogue, run.floats(y), run.indices(arg),
                    run.floats(packed), worker);
+  });
+}
+
+void Lowering::lower_conv2d_transpose(const Node& node) {
+  Conv2dShape shape =
+      conv2d_transpose_shape(node, shape_of(node.inputs[0]), graph_.shape(node.inputs[1]));
+  shape.N = batch_;
+  PYCNN_CHECK_VALUE(program_.layout[index(node.inputs[1])].has_value(), node.name,
+                    ": the kernel must be a parameter");
+  const Conv2dBackwardData op = make_conv2d_backward_data(shape, {0, 0}, isa());
+  need_scratch(op.scratch_floats());
+  const BufferId x = buffer_of(node.inputs[0]), w = buffer_of(node.inputs[1]),
+                 bias = buffer_of(node.inputs[2]), residual = buffer_of(node.inputs[3]),
+                 y = buffer_of(node.outputs[0]), packed = workspace(op.weights_floats);
+  const ActivationKind act = epilogue_act(node);
+  add_step("conv2d_transpose", node.name, [=](RunContext& run, Worker& worker) {
+    const Epilogue epilogue{run.floats(bias), run.floats(residual), nullptr, 0, act};
+    conv2d_backward_data(op, run.floats(x), nullptr, run.floats(w), run.floats(packed), epilogue,
+                         run.floats(y), worker);
   });
 }
 

@@ -44,9 +44,11 @@ class Lowering {
   void lower_check(ValueId v);        // stops a run, before it changes anything, if v is not finite
   void lower_node(const Node& node);  // the rest: lower_ops.cc
   void lower_product(const Node& node);
+  void lower_conv2d_transpose(const Node& node);
   void lower_product_backward_data(const Node& node);
   void lower_product_backward_weights(const Node& node);
   void lower_pool(const Node& node);
+  void lower_channels(const Node& node);
   void lower_elementwise(const Node& node);
   void lower_rows(const Node& node);
   void lower_batch_norm(const Node& node);

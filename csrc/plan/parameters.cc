@@ -16,7 +16,8 @@ std::optional<PackedWeights> wanted_layout(const Graph& graph, const Node& node,
   switch (node.op) {
     case OpKind::conv2d:
     case OpKind::conv2d_backward_data:
-    case OpKind::conv2d_backward_weights: {
+    case OpKind::conv2d_backward_weights:
+    case OpKind::conv2d_transpose: {
       const dim_t G = node.attrs_as<Conv2dAttrs>().groups;
       const bool is_kernel = w == node.inputs[node.op == OpKind::conv2d_backward_weights ? 2 : 1];
       if (!is_kernel) return std::nullopt;

@@ -4,8 +4,19 @@
 from __future__ import annotations
 
 from .base import Layer
-from .convolution import Conv2D, Convolution2D
-from .core import Activation, Add, Dense, Dropout, Flatten, Input, InputLayer, add
+from .convolution import Conv2D, Conv2DTranspose, Convolution2D, Convolution2DTranspose
+from .core import (
+    Activation,
+    Add,
+    Concatenate,
+    Dense,
+    Dropout,
+    Flatten,
+    Input,
+    InputLayer,
+    add,
+    concatenate,
+)
 from .normalization import BatchNormalization
 from .pooling import (
     AveragePooling2D,
@@ -24,7 +35,9 @@ LAYERS: dict[str, type[Layer]] = {
         Add,
         AveragePooling2D,
         BatchNormalization,
+        Concatenate,
         Conv2D,
+        Conv2DTranspose,
         Dense,
         Dropout,
         Flatten,
@@ -41,8 +54,11 @@ __all__ = [
     "AveragePooling2D",
     "AvgPool2D",
     "BatchNormalization",
+    "Concatenate",
     "Conv2D",
+    "Conv2DTranspose",
     "Convolution2D",
+    "Convolution2DTranspose",
     "Dense",
     "Dropout",
     "Flatten",
@@ -54,4 +70,5 @@ __all__ = [
     "MaxPool2D",
     "MaxPooling2D",
     "add",
+    "concatenate",
 ]

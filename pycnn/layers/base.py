@@ -197,13 +197,14 @@ def checked_extents(where: str, argument: str, value: Any) -> tuple[int, ...]:
     return tuple(checked_int(where, argument, extent) for extent in value)
 
 
-def checked_pair(where: str, argument: str, value: Any) -> Pair:
+def checked_pair(where: str, argument: str, value: Any, low: int = 1) -> Pair:
     """(height, width) from one integer or two."""
     if not isinstance(value, (tuple, list)):
         value = (value, value)
     if len(value) != 2:
         raise ValueError(f"{where}: {argument} must be 1 or 2 integers, got {value!r}")
-    return (checked_int(where, argument, value[0]), checked_int(where, argument, value[1]))
+    first, second = (checked_int(where, argument, extent, low) for extent in value)
+    return (first, second)
 
 
 def as_pair(value: int | Pair) -> Pair:

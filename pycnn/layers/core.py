@@ -16,6 +16,7 @@ from ..initializers import Initializer
 from ..initializers import get as get_initializer
 from ..tensors import Tensor, call_layer
 from .base import (
+    MAX_EXTENT,
     Layer,
     checked_channels_last,
     checked_extents,
@@ -145,10 +146,50 @@ class Add(Layer):
         return total
 
     def __call__(self, inputs: Any) -> Tensor:
-        tensors = tuple(inputs) if isinstance(inputs, (list, tuple)) else (inputs,)
-        return self._record(call_layer(self, tensors))
+        return self._record(call_layer(self, as_list(inputs)))
+
+
+@dataclass(eq=False, repr=False)
+class Concatenate(Layer):
+    """The channels of two or more inputs side by side. Shape: (N, ..., C_i) -> (N, ..., sum of C_i)
+
+    Args:
+        axis: the last one, as -1 or by its number.
+    """
+
+    axis: int = -1
+
+    def check(self) -> None:
+        self.axis = checked_int(self.name, "axis", self.axis, low=-MAX_EXTENT)
+        if self.axis < 1 and self.axis != -1:
+            raise ValueError(
+                f"{self.name}: axis must be -1, the last one, or its number, got {self.axis}"
+            )
+
+    def apply(self, graph: GraphBuilder, inputs: Sequence[int]) -> int:
+        if len(inputs) < 2:
+            raise ValueError(f"{self.name}: expected a list of 2 or more inputs, got {len(inputs)}")
+        rank = 1 + len(graph.shape(inputs[0]))
+        if self.axis not in (-1, rank - 1):
+            raise ValueError(
+                f"{self.name}: axis must be the last one (-1 or {rank - 1}), got {self.axis}"
+            )
+        return graph.core.concatenate(inputs, name=self.name)
+
+    def __call__(self, inputs: Any) -> Tensor:
+        return self._record(call_layer(self, as_list(inputs)))
+
+
+def as_list(inputs: Any) -> tuple[Tensor, ...]:
+    """The inputs of a layer that takes several."""
+    return tuple(inputs) if isinstance(inputs, (list, tuple)) else (inputs,)
 
 
 def add(inputs: Sequence[Tensor]) -> Tensor:
     """Add()(inputs), Keras' functional form."""
     return Add()(inputs)
+
+
+def concatenate(inputs: Sequence[Tensor], axis: int = -1) -> Tensor:
+    """Concatenate(axis)(inputs), Keras' functional form."""
+    return Concatenate(axis)(inputs)

@@ -6,6 +6,7 @@ the compiled extension. Layouts: x (N,H,W,C), w (R,S,C/G,K), y (N,P,Q,K).
 """
 
 from .activation import activation, activation_backward, add, softmax, softmax_backward
+from .channels import concatenate, slice_channels, slice_channels_backward
 from .conv import conv2d, conv2d_backward_bias, conv2d_backward_data, conv2d_backward_weights
 from .dense import (
     dense,
@@ -54,6 +55,11 @@ from .pool import (
     max_pool2d_backward,
 )
 from .rng import dropout, dropout_backward, normal, philox4x32, truncated_normal, uniform
+from .transpose import (
+    conv2d_transpose,
+    conv2d_transpose_backward_data,
+    conv2d_transpose_backward_weights,
+)
 from .window import conv_padding
 
 __all__ = [
@@ -77,10 +83,14 @@ __all__ = [
     "categorical_crossentropy_backward",
     "categorical_crossentropy_from_logits",
     "categorical_crossentropy_from_logits_backward",
+    "concatenate",
     "conv2d",
     "conv2d_backward_bias",
     "conv2d_backward_data",
     "conv2d_backward_weights",
+    "conv2d_transpose",
+    "conv2d_transpose_backward_data",
+    "conv2d_transpose_backward_weights",
     "conv_padding",
     "dense",
     "dense_backward_bias",
@@ -101,6 +111,8 @@ __all__ = [
     "normal",
     "philox4x32",
     "sgd",
+    "slice_channels",
+    "slice_channels_backward",
     "softmax",
     "softmax_backward",
     "sparse_categorical_accuracy",

@@ -15,6 +15,14 @@ void add(const float* a, const float* b, float* y, dim_t count) noexcept {
   map<V>([](V u, V v) { return u + v; }, count, y, a, b);
 }
 
+template <class V>
+void copy_rows(const float* x, dim_t x_pitch, float* y, dim_t y_pitch, dim_t rows,
+               dim_t count) noexcept {
+  for (dim_t row = 0; row < rows; ++row, x += x_pitch, y += y_pitch) {
+    map<V>([](V v) { return v; }, count, y, x);
+  }
+}
+
 template <class V, template <class> class F>
 void activation(const float* x, float* y, dim_t count, float alpha) noexcept {
   map<V>(F<V>(alpha), count, y, x);
@@ -79,6 +87,7 @@ template <class V>
 constexpr EltwiseKernels make_eltwise_kernels() {
   return {
       .add = add<V>,
+      .copy_rows = copy_rows<V>,
       .activation = {activation<V, Linear>, activation<V, Step>, activation<V, Sigmoid>,
                      activation<V, Tanh>, activation<V, Relu>, activation<V, Relu6>,
                      activation<V, LeakyRelu>, activation<V, Elu>},

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Ops that move channels, the last axis."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from .checks import Array, Shape, bad_argument, float64, integer, shape
+
+
+def concatenate(inputs: Sequence[ArrayLike]) -> Array:
+    """y[..., :C_0] = inputs[0], the next C_1 channels inputs[1], ... Shape: (..., sum of C_i)"""
+    op = "concatenate"
+    arrays = [float64(x) for x in inputs]
+    if len(arrays) < 2 or min(x.ndim for x in arrays) < 2:
+        raise bad_argument(op, "inputs", "2 or more arrays of rank >= 2", [a.shape for a in arrays])
+    for i, x in enumerate(arrays):
+        shape(op, f"inputs[{i}]", x.shape[:-1], arrays[0].shape[:-1])
+    return np.concatenate(arrays, axis=-1)
+
+
+def _slice(op: str, channels: int, first: int, count: int) -> slice:
+    first = integer(op, "first", first, 0, channels - 1)
+    return slice(first, first + integer(op, "count", count, 1, channels - first))
+
+
+def slice_channels(x: ArrayLike, first: int, count: int) -> Array:
+    """y[..., c] = x[..., first + c]. Shape: (..., C) -> (..., count)"""
+    x = float64(x)
+    return x[..., _slice("slice_channels", x.shape[-1], first, count)].copy()
+
+
+def slice_channels_backward(dy: ArrayLike, x_shape: Shape, first: int, count: int) -> Array:
+    """dy in the channels it was taken from, 0 in the others. Shape: (..., count) -> x_shape"""
+    op = "slice_channels_backward"
+    dy, dx = float64(dy), np.zeros(x_shape)
+    channels = _slice(op, x_shape[-1], first, count)
+    shape(op, "dy", dy.shape, (*x_shape[:-1], count))
+    dx[..., channels] = dy
+    return dx
