@@ -7,6 +7,16 @@ from .resnet import resnet20 as resnet20
 from .resnet import resnet50 as resnet50
 from .small import lenet5 as lenet5
 from .small import mnist_cnn as mnist_cnn
+from .unet import unet as unet
 from .vgg import vgg16 as vgg16
 
-__all__ = ["lenet5", "mnist_cnn", "mobilenetv2", "resnet18", "resnet20", "resnet50", "vgg16"]
+__all__ = [
+    "lenet5",
+    "mnist_cnn",
+    "mobilenetv2",
+    "resnet18",
+    "resnet20",
+    "resnet50",
+    "unet",
+    "vgg16",
+]
