@@ -37,6 +37,9 @@ void check_eltwise() {
     wide.copy_rows(x.data(), row, y.data(), row, 3, row);
     one.copy_rows(x.data(), row, z.data(), row, 3, row);
     compare(y, z, same, "copy_rows", row);
+    wide.add_rows(dy.data(), row, y.data(), row, 3, row);
+    one.add_rows(dy.data(), row, z.data(), row, 3, row);
+    compare(y, z, same, "add_rows", row);
   }
   const DropoutKey key{.seed = 0x123456789abcdefu, .stream = 7, .step = 9, .rate = 0.3f};
   for (const dim_t first : {dim_t{0}, dim_t{640}, (dim_t{1} << 34) - 64 * 4}) {

@@ -68,6 +68,9 @@ class Worlds:
         y = reference.concatenate([pair.array for pair in pairs])
         return Pair(self.graph.concatenate([pair.id for pair in pairs]), y)
 
+    def upsample(self, x: Pair, size: tuple[int, int]) -> Pair:
+        return Pair(self.graph.upsample2d(x.id, size=size), reference.upsample2d(x.array, size))
+
     def slice(self, x: Pair, first: int, count: int) -> Pair:
         y = reference.slice_channels(x.array, first, count)
         return Pair(self.graph.slice_channels(x.id, first=first, count=count), y)
@@ -177,6 +180,7 @@ def hourglass(w: Worlds, x: Pair) -> Pair:
     """Down, up again, and the skip connections of a U-Net; some channels of one."""
     h = w.activation(w.conv(x, "c1", 5), "relu")
     low = w.activation(w.conv(w.pool(h, "max_pool2d", 2, 2, "same"), "c2", 4), "tanh")
+    low = w.add(low, w.upsample(w.pool(low, "avg_pool2d", 3, 3), (3, 3)))
     up = w.conv_transpose(low, "t1", 3, strides=(2, 2), padding=(0, 0, 1, 0))
     h = w.concatenate([up, h, w.slice(h, 1, 3)])
     h = w.activation(w.conv_transpose(h, "t2", 3, size=3, padding="same"), "relu")

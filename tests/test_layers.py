@@ -30,6 +30,7 @@ EXAMPLES = {
     "GlobalAveragePooling2D": "GlobalAveragePooling2D()",
     "InputLayer": "InputLayer((4, 4, 2))",
     "MaxPooling2D": "MaxPooling2D(3)",
+    "UpSampling2D": "UpSampling2D((3, 1))",
 }
 NAMES = {**vars(layers), **vars(initializers), "initializers": initializers}
 
@@ -52,6 +53,7 @@ KERAS_ORDER = {
     "GlobalAveragePooling2D": ["data_format"],
     "InputLayer": ["shape"],
     "MaxPooling2D": ["pool_size", "strides", "padding", "data_format"],
+    "UpSampling2D": ["size", "data_format", "interpolation"],
 }  # fmt: skip
 
 
@@ -235,6 +237,8 @@ def test_layers_without_weights():
     np.testing.assert_array_equal(run(layers.Flatten(), x)[0], x.reshape(3, -1))
     np.testing.assert_array_equal(run(layers.Dropout(0.5), x)[0], x)
     np.testing.assert_array_equal(run(layers.Add(), x, z)[0], x + z)
+    enlarged = x.repeat(2, axis=1).repeat(3, axis=2)
+    np.testing.assert_array_equal(run(layers.UpSampling2D((2, 3)), x)[0], enlarged)
     joined = np.concatenate([x, z, x], axis=-1)
     np.testing.assert_array_equal(run(layers.Concatenate(), x, z, x)[0], joined)
     np.testing.assert_array_equal(run(layers.Concatenate(axis=3), x, z, x)[0], joined)
@@ -302,6 +306,8 @@ def test_initializer_arguments():
         ("Conv2DTranspose(8, 3, data_format='channels_first')", "must be 'channels_last'"),
         ("Concatenate(-2)", "concatenate: axis must be -1, the last one, or its number, got -2"),
         ("Concatenate(1.0)", "concatenate: axis must be an integer"),
+        ("UpSampling2D(0)", "up_sampling2d: size must be >= 1"),
+        ("UpSampling2D(interpolation='bilinear')", "interpolation must be 'nearest', got"),
         ("MaxPooling2D(0)", "max_pooling2d: pool_size must be >= 1"),
         ("AveragePooling2D(2, strides=-1)", "average_pooling2d: strides must be >= 1"),
         ("Dropout(1.0)", r"dropout: rate must be in \[0, 1\)"),

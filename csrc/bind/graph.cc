@@ -189,6 +189,12 @@ void bind_enlarging(py::class_<Graph>& graph) {
           },
           "inputs"_a, py::kw_only(), "name"_a = "")
       .def(
+          "upsample2d",
+          [](Graph& g, ValueId x, Pair size, const std::string& name) {
+            return g.add(OpKind::upsample2d, Upsample2dAttrs{size2d(size)}, {x}, name);
+          },
+          "x"_a, py::kw_only(), "size"_a, "name"_a = "")
+      .def(
           "slice_channels",
           [](Graph& g, ValueId x, dim_t first, dim_t count, const std::string& name) {
             return g.add(OpKind::slice_channels, SliceAttrs{first, count}, {x}, name);

@@ -40,6 +40,8 @@ enum class OpKind : std::uint8_t {
   concatenate,     // along the last axis
   slice_channels,  // some of the last axis
   slice_channels_backward,
+  upsample2d,  // nearest
+  upsample2d_backward,
   activation,
   activation_backward,
   softmax,
@@ -75,6 +77,9 @@ struct Pool2dAttrs {
   Size2d window, stride;
   Pad2d pad;
 };
+struct Upsample2dAttrs {
+  Size2d factor;
+};
 struct SliceAttrs {
   dim_t first = 0, count = 1;  // channels
 };
@@ -107,9 +112,9 @@ struct SgdAttrs {
 struct AdamAttrs {
   float beta_1 = 0.9f, beta_2 = 0.999f, epsilon = 1e-7f, weight_decay = 0;
 };
-using Attrs = std::variant<std::monostate, Conv2dAttrs, DenseAttrs, Pool2dAttrs, SliceAttrs,
-                           ActivationAttrs, DropoutAttrs, BatchNormAttrs, MovingAverageAttrs,
-                           LossAttrs, MetricAttrs, SgdAttrs, AdamAttrs>;
+using Attrs = std::variant<std::monostate, Conv2dAttrs, DenseAttrs, Pool2dAttrs, Upsample2dAttrs,
+                           SliceAttrs, ActivationAttrs, DropoutAttrs, BatchNormAttrs,
+                           MovingAverageAttrs, LossAttrs, MetricAttrs, SgdAttrs, AdamAttrs>;
 
 struct Value {
   Shape shape;

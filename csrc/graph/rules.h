@@ -47,6 +47,11 @@ Inferred infer_slice_channels(const Graph& graph, const Node& node);
 Inferred infer_slice_channels_backward(const Graph& graph, const Node& node);
 void slice_channels_gradient(GradientTape& tape, const Node& node, ValueId dy);
 
+// upsample2d.cc
+Inferred infer_upsample2d(const Graph& graph, const Node& node);
+Inferred infer_upsample2d_backward(const Graph& graph, const Node& node);
+void upsample2d_gradient(GradientTape& tape, const Node& node, ValueId dy);
+
 // elementwise.cc
 Inferred infer_reshape(const Graph& graph, const Node& node);
 void reshape_gradient(GradientTape& tape, const Node& node, ValueId dy);

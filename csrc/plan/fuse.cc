@@ -243,6 +243,7 @@ bool reads(const Node& node, std::size_t input) {
     case OpKind::avg_pool2d_backward:
     case OpKind::global_avg_pool2d_backward:
     case OpKind::slice_channels_backward:
+    case OpKind::upsample2d_backward:
     case OpKind::reshape:
       return input != 1;
     default:

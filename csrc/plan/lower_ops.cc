@@ -75,6 +75,9 @@ void Lowering::lower_node(const Node& node) {
     case OpKind::slice_channels:
     case OpKind::slice_channels_backward:
       return lower_channels(node);
+    case OpKind::upsample2d:
+    case OpKind::upsample2d_backward:
+      return lower_upsample2d(node);
     case OpKind::add:
     case OpKind::activation:
     case OpKind::activation_backward:

@@ -49,6 +49,7 @@ class Lowering {
   void lower_product_backward_weights(const Node& node);
   void lower_pool(const Node& node);
   void lower_channels(const Node& node);
+  void lower_upsample2d(const Node& node);
   void lower_elementwise(const Node& node);
   void lower_rows(const Node& node);
   void lower_batch_norm(const Node& node);

@@ -25,6 +25,7 @@ from .pooling import (
     GlobalAvgPool2D,
     MaxPool2D,
     MaxPooling2D,
+    UpSampling2D,
 )
 
 # The closed table saved models are read with.
@@ -44,6 +45,7 @@ LAYERS: dict[str, type[Layer]] = {
         GlobalAveragePooling2D,
         InputLayer,
         MaxPooling2D,
+        UpSampling2D,
     )
 }
 
@@ -69,6 +71,7 @@ __all__ = [
     "Layer",
     "MaxPool2D",
     "MaxPooling2D",
+    "UpSampling2D",
     "add",
     "concatenate",
 ]

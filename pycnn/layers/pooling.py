@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pooling."""
+"""Pooling, and the way back."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from .base import (
     Layer,
     Padding,
     Pair,
+    as_pair,
     checked_channels_last,
     checked_padding,
     checked_pair,
@@ -82,6 +83,32 @@ class GlobalAveragePooling2D(Layer):
     def build(self, graph: GraphBuilder, x: int) -> int:
         graph.shape(x, 4, "N, H, W, C")
         return graph.core.global_avg_pool2d(x, name=self.name)
+
+
+@dataclass(eq=False, repr=False)
+class UpSampling2D(Layer):
+    """Every pixel as a block of equal ones. Shape: (N, H, W, C) -> (N, H*size[0], W*size[1], C)
+
+    Args:
+        size: height, width of a block.
+        interpolation: "nearest".
+    """
+
+    size: int | Pair = (2, 2)
+    data_format: str | None = None
+    interpolation: str = "nearest"
+
+    def check(self) -> None:
+        checked_channels_last(self.name, self.data_format)
+        self.size = checked_pair(self.name, "size", self.size)
+        if self.interpolation != "nearest":
+            raise ValueError(
+                f"{self.name}: interpolation must be 'nearest', got {self.interpolation!r}"
+            )
+
+    def build(self, graph: GraphBuilder, x: int) -> int:
+        graph.shape(x, 4, "N, H, W, C")
+        return graph.core.upsample2d(x, size=as_pair(self.size), name=self.name)
 
 
 MaxPool2D = MaxPooling2D

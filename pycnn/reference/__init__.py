@@ -53,6 +53,8 @@ from .pool import (
     global_avg_pool2d_backward,
     max_pool2d,
     max_pool2d_backward,
+    upsample2d,
+    upsample2d_backward,
 )
 from .rng import dropout, dropout_backward, normal, philox4x32, truncated_normal, uniform
 from .transpose import (
@@ -122,4 +124,6 @@ __all__ = [
     "sparse_categorical_crossentropy_from_logits_backward",
     "truncated_normal",
     "uniform",
+    "upsample2d",
+    "upsample2d_backward",
 ]

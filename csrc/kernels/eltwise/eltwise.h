@@ -5,6 +5,7 @@
 //   activation           y = f(x), alpha for leaky_relu and elu; NaN propagates, save step(NaN) = 0
 //   activation_gradient  dx = dy * f'(x), with f' expressed by y
 //   copy_rows            y[row][i] = x[row][i], i < count, rows x_pitch and y_pitch floats apart
+//   add_rows             y[row][i] += x[row][i], likewise
 //   dropout              y = u >= rate ? x / (1 - rate) : 0, u as in base/rng.h
 #pragma once
 
@@ -30,8 +31,9 @@ struct EltwiseKernels {
                                float alpha) noexcept;
 
   void (*add)(const float* a, const float* b, float* y, dim_t count) noexcept;
-  void (*copy_rows)(const float* x, dim_t x_pitch, float* y, dim_t y_pitch, dim_t rows,
-                    dim_t count) noexcept;
+  using Rows = void (*)(const float* x, dim_t x_pitch, float* y, dim_t y_pitch, dim_t rows,
+                        dim_t count) noexcept;
+  Rows copy_rows, add_rows;
   Map activation[kActivationKinds];  // by ActivationKind
   MapGradient activation_gradient[kActivationKinds];
   // x[0] is element `first` of the stream, a multiple of kDropoutAlign.

@@ -23,6 +23,12 @@ void copy_rows(const float* x, dim_t x_pitch, float* y, dim_t y_pitch, dim_t row
   }
 }
 
+template <class V>
+void add_rows(const float* x, dim_t x_pitch, float* y, dim_t y_pitch, dim_t rows,
+              dim_t count) noexcept {
+  for (dim_t row = 0; row < rows; ++row, x += x_pitch, y += y_pitch) add<V>(y, x, y, count);
+}
+
 template <class V, template <class> class F>
 void activation(const float* x, float* y, dim_t count, float alpha) noexcept {
   map<V>(F<V>(alpha), count, y, x);
@@ -88,6 +94,7 @@ constexpr EltwiseKernels make_eltwise_kernels() {
   return {
       .add = add<V>,
       .copy_rows = copy_rows<V>,
+      .add_rows = add_rows<V>,
       .activation = {activation<V, Linear>, activation<V, Step>, activation<V, Sigmoid>,
                      activation<V, Tanh>, activation<V, Relu>, activation<V, Relu6>,
                      activation<V, LeakyRelu>, activation<V, Elu>},
