@@ -30,11 +30,10 @@ TransposedAxis transposed_axis(Padding::Mode mode, dim_t extent, dim_t stride,
   if (mode == Padding::Mode::valid) {
     return {0, 0, extra.value_or(std::max<dim_t>(stride - extent, 0))};
   }
-  // The size is (in - 1) * stride + last; of what windows reach beyond, half is cut off in front.
+  // The size is (in - 1) * stride + last; what windows reach beyond it is cut off on both sides.
   const dim_t last = extra ? extent % 2 + *extra : stride;
-  const dim_t begin = extent - 1 - std::min(ceil_div(extent - 2 + last, 2), extent - 1);
-  const dim_t end = extent - last - begin;
-  return {begin, std::max<dim_t>(end, 0), std::max<dim_t>(-end, 0)};
+  const dim_t cut = std::max<dim_t>(extent - last, 0);
+  return {cut / 2, cut - cut / 2, std::max<dim_t>(last - extent, 0)};
 }
 
 void check_range(const char* what, Size2d size) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // conv2d_transpose: x (None, P, Q, C), w (R, S, K, C) -> y (None, H, W, K), the gradient by its
 // input of the convolution that takes y back to x: y[n, p*u + r*e - top, ...] += x[n,p,q] * w[r,s].
+#include <algorithm>
 #include <array>
 
 #include "graph/check.h"
@@ -28,6 +29,10 @@ void check_pairs(const Node& node, const Conv2dAttrs& attrs, const Shape& x, con
   check("window", w[0], w[1]);
   check("stride", attrs.stride.h, attrs.stride.w);
   check("dilation", attrs.dilation.h, attrs.dilation.w);
+  const auto [least, most] =
+      std::minmax({attrs.pad.top, attrs.pad.bottom, attrs.pad.left, attrs.pad.right});
+  PYCNN_CHECK_VALUE(least >= 0 && most <= kMaxExtent, name_of(node.op), ": pad must be in 0..",
+                    kMaxExtent, ", got ", least < 0 ? least : most);
   const Size2d extra = attrs.output_padding;  // less than a stride, else x would have more pixels
   PYCNN_CHECK_VALUE(
       extra.h >= 0 && extra.w >= 0 && extra.h < attrs.stride.h && extra.w < attrs.stride.w,

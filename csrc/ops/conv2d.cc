@@ -193,9 +193,8 @@ Conv2dBackwardData make_conv2d_backward_data(const Conv2dShape& shape, Size2d po
   return op;
 }
 
-void conv2d_backward_data(const Conv2dBackwardData& op, const float* dy, const std::uint8_t* arg,
-                          const float* w, float* packed, const Epilogue& epilogue, float* dx,
-                          Worker& worker) noexcept {
+void pack_backward_data(const Conv2dBackwardData& op, const float* w, const float* bias,
+                        float* packed, Worker& worker) noexcept {
   const dim_t blocks = op.phases.front().pass.kblocks();  // the same in all phases
   const dim_t tasks = blocks * static_cast<dim_t>(op.phases.size());
   worker.parallel_for(tasks, [&](dim_t begin, dim_t end) noexcept {
@@ -203,9 +202,20 @@ void conv2d_backward_data(const Conv2dBackwardData& op, const float* dy, const s
       const StridePhase& phase = op.phases[static_cast<std::size_t>(task / blocks)];
       pack_phase_block(op, phase, task % blocks, w, packed);
     }
+    if (begin > 0 || bias == nullptr || op.bias_floats() == 0) return;
+    for (dim_t j = 0; j < op.columns(); ++j) {  // with the first task
+      std::copy_n(bias, op.forward.C, packed + op.weights_floats + j * op.forward.C);
+    }
   });
+}
+
+void conv2d_backward_data(const Conv2dBackwardData& op, const float* dy, const std::uint8_t* arg,
+                          const float* packed, const Epilogue& epilogue, float* dx,
+                          Worker& worker) noexcept {
+  Epilogue wide = epilogue;
+  if (epilogue.bias != nullptr && op.bias_floats() > 0) wide.bias = packed + op.weights_floats;
   for (const StridePhase& phase : op.phases) {
-    run(phase.pass, {dy, arg, packed + phase.weights_at, epilogue, dx, nullptr}, worker);
+    run(phase.pass, {dy, arg, packed + phase.weights_at, wide, dx, nullptr}, worker);
   }
 }
 

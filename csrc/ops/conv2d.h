@@ -49,13 +49,20 @@ struct Conv2dBackwardData {
   PackedWeights forward;
   std::vector<StridePhase> phases;
   dim_t weights_floats = 0;  // of the repacked kernel, shared by the workers
+  // The columns of a pixel; only phases of whole rows are widened, and those have equal columns.
+  dim_t columns() const { return phases.front().columns; }
+  dim_t bias_floats() const { return columns() > 1 ? phases.front().pass.K : 0; }
+  dim_t packed_floats() const { return weights_floats + bias_floats(); }
   dim_t scratch_floats() const;
 };
 // pool as in the forward pass: dy is then the gradient of the pool's output.
 Conv2dBackwardData make_conv2d_backward_data(const Conv2dShape& shape, Size2d pool, Isa isa);
-// packed: weights_floats, filled here from w. epilogue.gate and residual lie like dx.
+// Fills packed_floats for the function below; bias may be null.
+void pack_backward_data(const Conv2dBackwardData& op, const float* w, const float* bias,
+                        float* packed, Worker& worker) noexcept;
+// epilogue.gate and residual lie like dx; epilogue.bias is the one that was packed.
 void conv2d_backward_data(const Conv2dBackwardData& op, const float* dy, const std::uint8_t* arg,
-                          const float* w, float* packed, const Epilogue& epilogue, float* dx,
+                          const float* packed, const Epilogue& epilogue, float* dx,
                           Worker& worker) noexcept;
 
 // An outer product over pixels. Output rows are cut into chunks by shape alone; a task sums one

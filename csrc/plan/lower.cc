@@ -35,7 +35,12 @@ int in_place_input(OpKind op) {
 
 Lowering::Lowering(const Graph& graph, const std::vector<Node>& nodes, Parameters& parameters,
                    dim_t batch)
-    : graph_(graph), nodes_(nodes), parameters_(parameters), batch_(batch) {
+    : graph_(graph),
+      nodes_(nodes),
+      parameters_(parameters),
+      batch_(batch),
+      trains_(
+          std::any_of(nodes.begin(), nodes.end(), [](const Node& n) { return is_update(n.op); })) {
   const std::size_t values = graph.values().size();
   program_.value_buffer.assign(values, kNoBuffer);
   program_.layout.resize(values);
@@ -202,8 +207,6 @@ Program Lowering::lower() {
   propagate_layouts();
   find_last_uses();
   int inputs = 0;
-  const bool trains =
-      std::any_of(nodes_.begin(), nodes_.end(), [](const Node& n) { return is_update(n.op); });
   bool checked = false;
   for (std::size_t i = 0; i < nodes_.size(); ++i) {
     const Node& node = nodes_[i];
@@ -224,11 +227,15 @@ Program Lowering::lower() {
         if (v != kNoValue && reads(node, j)) touch(program_.value_buffer[index(v)], s);
       }
     }
-    if (node.op == OpKind::loss && trains) lower_check(node.outputs[0]);
+    if (node.op == OpKind::loss && trains_) lower_check(node.outputs[0]);
   }
   for (std::size_t k = 0; k < graph_.outputs().size(); ++k) {
     lower_output(graph_.outputs()[k], static_cast<int>(k));
     touch(buffer_of(graph_.outputs()[k]), static_cast<int>(program_.steps.size()));
+  }
+  for (const BufferId buffer : kept_) {  // alive in all steps: no other buffer takes its place
+    touch(buffer, static_cast<int>(program_.steps.size()));
+    program_.buffers[index(buffer)].first = 0;
   }
   return std::move(program_);
 }

@@ -28,7 +28,8 @@ struct RunContext {
   dim_t start = 0;
   float learning_rate = 0;
   RandomState random;
-  bool failed = false;  // set by a check step: the steps after it are skipped
+  bool weights_changed = true;  // since the plan's last complete run
+  bool failed = false;          // set by a check step: the steps after it are skipped
 
   float* floats(BufferId id) const {
     return id == kNoBuffer ? nullptr

@@ -2,7 +2,6 @@
 #include <vector>
 
 #include "ops/channels.h"
-#include "ops/upsample2d.h"
 #include "plan/lowering.h"
 
 namespace pycnn {
@@ -39,19 +38,6 @@ void Lowering::lower_channels(const Node& node) {
   add_step("slice_channels_backward", node.name, [=](RunContext& run, Worker& worker) {
     pad_channels(op, run.floats(x), run.floats(y), worker);
   });
-}
-
-void Lowering::lower_upsample2d(const Node& node) {
-  const bool forward = node.op == OpKind::upsample2d;
-  const Shape& x = shape_of(forward ? node.inputs[0] : node.outputs[0]);
-  const Size2d factor = node.attrs_as<Upsample2dAttrs>().factor;
-  const Upsample2d op = make_upsample2d(x[0] * x[1], x[2], x[3], factor, isa());
-  const BufferId in = buffer_of(node.inputs[0]), out = buffer_of(node.outputs[0]);
-  const auto resize = forward ? upsample2d_forward : upsample2d_backward;
-  add_step(forward ? "upsample2d" : "upsample2d_backward", node.name,
-           [=](RunContext& run, Worker& worker) {
-             resize(op, run.floats(in), run.floats(out), worker);
-           });
 }
 
 }  // namespace pycnn

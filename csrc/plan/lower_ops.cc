@@ -131,25 +131,6 @@ void Lowering::lower_product(const Node& node) {
   });
 }
 
-void Lowering::lower_conv2d_transpose(const Node& node) {
-  Conv2dShape shape =
-      conv2d_transpose_shape(node, shape_of(node.inputs[0]), graph_.shape(node.inputs[1]));
-  shape.N = batch_;
-  PYCNN_CHECK_VALUE(program_.layout[index(node.inputs[1])].has_value(), node.name,
-                    ": the kernel must be a parameter");
-  const Conv2dBackwardData op = make_conv2d_backward_data(shape, {0, 0}, isa());
-  need_scratch(op.scratch_floats());
-  const BufferId x = buffer_of(node.inputs[0]), w = buffer_of(node.inputs[1]),
-                 bias = buffer_of(node.inputs[2]), residual = buffer_of(node.inputs[3]),
-                 y = buffer_of(node.outputs[0]), packed = workspace(op.weights_floats);
-  const ActivationKind act = epilogue_act(node);
-  add_step("conv2d_transpose", node.name, [=](RunContext& run, Worker& worker) {
-    const Epilogue epilogue{run.floats(bias), run.floats(residual), nullptr, 0, act};
-    conv2d_backward_data(op, run.floats(x), nullptr, run.floats(w), run.floats(packed), epilogue,
-                         run.floats(y), worker);
-  });
-}
-
 void Lowering::lower_product_backward_data(const Node& node) {
   const Conv2dShape shape =
       product_shape(node, shape_of(node.inputs[2]), graph_.shape(node.inputs[1]), batch_);
@@ -159,15 +140,16 @@ void Lowering::lower_product_backward_data(const Node& node) {
   need_scratch(op.scratch_floats());
   const BufferId dy = buffer_of(node.inputs[0]), w = buffer_of(node.inputs[1]),
                  gate = buffer_of(node.inputs[3]), dx = buffer_of(node.outputs[0]),
-                 packed = workspace(op.weights_floats),
+                 packed = workspace(op.packed_floats()),
                  arg = node.inputs.size() > 4 ? buffer_of(node.inputs[4]) : kNoBuffer;
   const float ceiling = epilogue_act(node) == ActivationKind::relu6 ? 6.0f : 0.0f;
   add_step(conv_attrs(node) ? "conv2d_backward_data" : "dense_backward_data", node.name,
            [=](RunContext& run, Worker& worker) {
              const Epilogue epilogue{nullptr, nullptr, run.floats(gate), ceiling,
                                      ActivationKind::linear};
-             conv2d_backward_data(op, run.floats(dy), run.indices(arg), run.floats(w),
-                                  run.floats(packed), epilogue, run.floats(dx), worker);
+             pack_backward_data(op, run.floats(w), nullptr, run.floats(packed), worker);
+             conv2d_backward_data(op, run.floats(dy), run.indices(arg), run.floats(packed),
+                                  epilogue, run.floats(dx), worker);
            });
 }
 

@@ -61,6 +61,8 @@ class Lowering {
   Parameters& parameters_;
   dim_t batch_;
   Program program_;
+  bool trains_;                        // has updates
+  std::vector<BufferId> kept_;         // packed weights: valid from run to run
   std::vector<int> last_use_;          // by ValueId: node index, -1 where nothing reads it
   std::vector<int> buffer_last_node_;  // by BufferId
 };

@@ -106,6 +106,7 @@ void Parameters::set(int index, const std::string& slot, const float* values) {
   } else {
     std::copy(values, values + spec.count(), data(index, slot));
   }
+  count_change();
 }
 
 }  // namespace pycnn

@@ -3,6 +3,8 @@
 // the plans of one model; parameters are known by name.
 #pragma once
 
+#include <atomic>
+#include <cstdint>
 #include <map>
 #include <optional>
 #include <string>
@@ -41,11 +43,16 @@ class Parameters {
   std::vector<float> get(int index, const std::string& slot);  // in the user's layout (HWIO)
   void set(int index, const std::string& slot, const float* values);
 
+  // Another number after every change: by set(), or by a plan that says so.
+  std::uint64_t version() const { return version_.load(std::memory_order_acquire); }
+  void count_change() { version_.fetch_add(1, std::memory_order_release); }
+
  private:
   Isa isa_;
   MemoryMode mode_;
   std::vector<ParameterSpec> specs_;
   std::map<std::string, std::vector<Storage>> slots_;
+  std::atomic<std::uint64_t> version_{1};
 };
 
 }  // namespace pycnn

@@ -113,6 +113,8 @@ void Plan::execute(bool (*interrupted)(), std::vector<double>* seconds) {
   context_.failed = false;
   failed_step_ = -1;
   interrupted_ = false;
+  const std::uint64_t version = parameters_->version();
+  context_.weights_changed = version != packed_version_;
   const int count = static_cast<int>(program_.steps.size());
   // Every step ends with a barrier, so worker 0 sets this a barrier before the others reach it.
   std::atomic<int> stop_at{count};
@@ -144,6 +146,8 @@ void Plan::execute(bool (*interrupted)(), std::vector<double>* seconds) {
     }
   };
   run_region(threads, scratch_->data(), scratch_stride_, body);
+  if (first_update_ < count) parameters_->count_change();
+  packed_version_ = interrupted_ || failed_step_ >= 0 ? 0 : version;
 }
 
 void Plan::accept(const RunRequest& request) {

@@ -77,6 +77,7 @@ class Plan {
   std::size_t scratch_stride_ = 0, arena_bytes_ = 0, arena_lower_bound_ = 0;
   int useful_threads_ = 1, threads_ = 0, failed_step_ = -1, first_update_ = 0;
   MemoryMode mode_;
+  std::uint64_t packed_version_ = 0;  // of the parameters in the last complete run
   bool interrupted_ = false, counts_steps_ = false;
   std::mutex running_;
 };
