@@ -4,6 +4,7 @@
 // on a machine that cannot run it. See test_kernels.py.
 #include "kernels.h"
 
+#include "kernels/depthwise/depthwise.h"
 #include "kernels/eltwise/eltwise.h"
 #include "kernels/pool/pool.h"
 #include "kernels/reduce/reduce.h"
@@ -160,6 +161,49 @@ void check_pool() {
   }
 }
 
+// --- depthwise: whole numbers are exact --------------------------------------------------------
+
+void check_depthwise(dim_t C, dim_t columns, dim_t pixels, dim_t x_step, dim_t dilation) {
+  const dim_t width = (pixels - 1) * x_step + (columns - 1) * dilation + 1;
+  const DepthwiseRun run{.pixels = pixels,
+                         .C = C,
+                         .rows = 2,
+                         .columns = columns,
+                         .row_stride = width * C,
+                         .column_stride = dilation * C,
+                         .x_step = x_step * C,
+                         .y_step = C + 2,
+                         .w_row_stride = -columns * C,
+                         .w_column_stride = C};
+  const Floats x = wholes(2 * width * C), w = wholes(2 * columns * C), bias = wholes(C);
+  const Floats more = wholes(pixels * run.y_step), gate = wholes(pixels * run.y_step, 8);
+  const float* last_row = w.data() + columns * C;
+  for (const float* residual : {static_cast<const float*>(nullptr), more.data()}) {
+    const Epilogue epilogue{bias.data(), residual, residual == nullptr ? nullptr : gate.data(), 6,
+                            residual == nullptr ? ActivationKind::relu6 : ActivationKind::relu};
+    Results y(pixels * run.y_step), z(pixels * run.y_step);
+    depthwise_avx512.correlate(run, x.data(), last_row, epilogue, y.data());
+    depthwise_avx2.correlate(run, x.data(), last_row, epilogue, z.data());
+    compare(y, z, same, "correlate", C, columns);
+  }
+  Results dw(w), dz(w);
+  depthwise_avx512.accumulate(run, x.data(), more.data(), dw.data() + columns * C);
+  depthwise_avx2.accumulate(run, x.data(), more.data(), dz.data() + columns * C);
+  compare(dw, dz, same, "accumulate", C, columns);
+}
+
+void check_depthwise() {
+  for (dim_t C = 1; C <= 70; C += C < 36 ? 1 : 7) {
+    for (dim_t columns = 1; columns <= 7; ++columns) {
+      for (const dim_t pixels : {1, 2, 7, 8, 9, 17}) {
+        check_depthwise(C, columns, pixels, 1, 1);
+        check_depthwise(C, columns, pixels, 2, 1);
+        check_depthwise(C, columns, pixels, 1 + columns % 3, 2);
+      }
+    }
+  }
+}
+
 // --- reductions: whole numbers are exact in any order -------------------------------------------
 
 void check_columns(dim_t rows, dim_t C, dim_t ldx) {
@@ -267,6 +311,7 @@ int main() {
   check_eltwise();
   check_update();
   check_pool();
+  check_depthwise();
   check_reduce();
   std::printf("%ld checks\n", checks);
   return 0;

@@ -75,6 +75,9 @@ TransposedPadding resolve_transposed_padding(const Padding& padding, Size2d kern
                                              Size2d dilation,
                                              const std::optional<Size2d>& output_padding);
 
+// One input channel and one filter per group.
+constexpr bool is_depthwise(dim_t C, dim_t K, dim_t G) { return G > 1 && C == G && K == G; }
+
 // y[n,p,q,k] = sum_{r,s,c} x[n, p*stride.h + r*dilation.h - pad.top, ..., c] * w[r,s,c,k]
 struct Conv2dShape {
   dim_t N = 1, H = 1, W = 1, C = 1, K = 1, R = 1, S = 1, G = 1;
@@ -88,6 +91,7 @@ struct Conv2dShape {
     return (W + pad.left + pad.right - kernel_extent(S, dilation.w)) / stride.w + 1;
   }
   dim_t macs() const { return N * P() * Q() * K * R * S * (C / G); }
+  bool depthwise() const { return is_depthwise(C, K, G); }
 };
 
 struct Pool2dShape {

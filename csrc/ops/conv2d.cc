@@ -2,41 +2,9 @@
 #include "ops/conv2d.h"
 
 #include <algorithm>
-#include <numeric>
 
 namespace pycnn {
 namespace {
-
-Axis forward_axis(dim_t in, dim_t out, dim_t taps, dim_t stride, dim_t dilation, dim_t pad) {
-  return {in, out, taps, stride, dilation, -pad, 1, 0, out};
-}
-
-// What remains of one axis for the inputs i = phase + stride * j: taps r with
-// (i + pad - r * dilation) % stride == 0, which are r0, r0 + step, ...; dy index = that / stride.
-struct PhaseAxis {
-  Axis axis;
-  dim_t last_tap, tap_stride;  // tap t of the pass (flipped) is last_tap - t * tap_stride
-};
-
-PhaseAxis phase_axis(dim_t in, dim_t out, dim_t taps, dim_t stride, dim_t dilation, dim_t pad,
-                     dim_t phase) {
-  const dim_t step = stride / std::gcd(stride, dilation);
-  dim_t first = 0;
-  while (first < std::min(step, taps) && (phase + pad - first * dilation) % stride != 0) ++first;
-  const bool any = first < std::min(step, taps);
-  const dim_t count = any ? (taps - 1 - first) / step + 1 : 0;
-  const dim_t last = first + (count - 1) * step;
-  Axis axis;
-  axis.in = out;
-  axis.out = phase < in ? (in - 1 - phase) / stride + 1 : 0;
-  axis.taps = count;
-  axis.tap_step = step * dilation / stride;
-  axis.origin = any ? (phase + pad - last * dilation) / stride : 0;
-  axis.out_step = stride;
-  axis.out_origin = phase;
-  axis.out_size = in;
-  return {axis, last, step};
-}
 
 // One row of the packed sub-kernel: output channel k of the layer, tap (t, u) of the pass.
 void pack_phase_row(const Conv2dBackwardData& op, const StridePhase& phase, dim_t cb, dim_t t,

@@ -215,21 +215,6 @@ void choose_blocking(ConvPass& op) {
 
 }  // namespace
 
-dim_t Axis::first_tap(dim_t o) const {
-  const dim_t start = at(o);
-  return start >= 0 ? 0 : std::min(taps, ceil_div(-start, tap_step));
-}
-
-dim_t Axis::end_tap(dim_t o) const {
-  const dim_t room = in - at(o);  // tap t is inside while t * tap_step < room
-  if (room > (taps - 1) * tap_step) return taps;
-  return room <= 0 ? 0 : std::min(taps, ceil_div(room, tap_step));
-}
-
-bool Axis::inside() const {
-  return out == 0 || taps == 0 || (origin >= 0 && at(out - 1) + (taps - 1) * tap_step < in);
-}
-
 dim_t ConvPass::staged_rows() const {
   return std::min(h.in, (block.rows - 1) * h.step + (h.taps - 1) * h.tap_step + 1);
 }

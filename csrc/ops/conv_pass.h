@@ -10,23 +10,10 @@
 #include "base/parallel.h"
 #include "base/shape.h"
 #include "kernels/brgemm/brgemm.h"
+#include "ops/axis.h"
 #include "ops/pool2d.h"
 
 namespace pycnn {
-
-// One dimension: output o, tap t reads input o * step + origin + t * tap_step (skipped outside
-// [0, in)) and writes position o * out_step + out_origin of out_size.
-struct Axis {
-  dim_t in = 1, out = 1, taps = 1;
-  dim_t step = 1, tap_step = 1, origin = 0;
-  dim_t out_step = 1, out_origin = 0, out_size = 1;
-
-  dim_t at(dim_t o) const { return o * step + origin; }  // the input of tap 0
-  dim_t at_output(dim_t o) const { return o * out_step + out_origin; }
-  dim_t first_tap(dim_t o) const;  // taps [first_tap, end_tap) are inside
-  dim_t end_tap(dim_t o) const;
-  bool inside() const;  // no tap of any output leaves the input
-};
 
 // How much one task does: a block of images x output rows x output columns, for some k blocks.
 struct ConvBlocking {

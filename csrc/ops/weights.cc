@@ -32,11 +32,19 @@ PackedWeights make_packed_weights(dim_t R, dim_t S, dim_t C, dim_t K, dim_t G, I
 }
 
 void pack_weights(const PackedWeights& layout, const float* hwio, float* packed) noexcept {
+  if (layout.depthwise()) {
+    std::copy_n(hwio, layout.count(), packed);
+    return;
+  }
   for_each_weight(layout,
                   [&](dim_t i, dim_t source) { packed[i] = source < 0 ? 0 : hwio[source]; });
 }
 
 void unpack_weights(const PackedWeights& layout, const float* packed, float* hwio) noexcept {
+  if (layout.depthwise()) {
+    std::copy_n(packed, layout.count(), hwio);
+    return;
+  }
   for_each_weight(layout, [&](dim_t i, dim_t target) {
     if (target >= 0) hwio[target] = packed[i];
   });

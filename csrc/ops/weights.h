@@ -2,6 +2,7 @@
 // How convolution and dense weights lie in memory between steps: the B operand of the brgemm
 // kernel.
 //   packed[g][kb][r][s][c][nr], output channel k = kb * nr + j of group g, zeros where k >= K / G.
+// Depthwise weights stay as they are, [r][s][k].
 // Gradients and optimizer state lie the same way: updates are elementwise and never repack.
 #pragma once
 
@@ -16,7 +17,8 @@ struct PackedWeights {
 
   dim_t blocks() const { return ceil_div(K / G, nr); }  // per group
   dim_t block_floats() const { return R * S * (C / G) * nr; }
-  dim_t count() const { return G * blocks() * block_floats(); }
+  bool depthwise() const { return is_depthwise(C, K, G); }
+  dim_t count() const { return depthwise() ? R * S * K : G * blocks() * block_floats(); }
 };
 PackedWeights make_packed_weights(dim_t R, dim_t S, dim_t C, dim_t K, dim_t G, Isa isa);
 

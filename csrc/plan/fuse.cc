@@ -161,12 +161,21 @@ class Fuser {
     return pool.window.h == pool.stride.h && pool.window.w == pool.stride.w && !pool.pad.any();
   }
 
+  // Its own kernels know no pools.
+  bool is_depthwise_conv(const Node& node) const {
+    const bool last = node.op == OpKind::conv2d_backward_weights;
+    const Shape& w = graph_.shape(node.inputs[last ? 2 : 1]);
+    const dim_t G = node.attrs_as<Conv2dAttrs>().groups;
+    return is_depthwise(w[2] * G, w[3], G);
+  }
+
   void fuse_pool(std::size_t i) {
     const Node& pool = nodes_[i];
     const int at = sole_producer(pool.inputs[0]);
     if (at < 0 || !disjoint(pool.attrs_as<Pool2dAttrs>())) return;
     Node& conv = nodes_[static_cast<std::size_t>(at)];
     if (conv.op != OpKind::conv2d || conv.inputs[3] != kNoValue) return;
+    if (is_depthwise_conv(conv)) return;
     if (std::get<Conv2dAttrs>(conv.attrs).pool.h != 0) return;  // it has a pool already
     std::get<Conv2dAttrs>(conv.attrs).pool = pool.attrs_as<Pool2dAttrs>().window;
     conv.outputs = pool.outputs;
@@ -190,7 +199,9 @@ class Fuser {
       if (node.op == OpKind::conv2d_backward_data) return node.inputs[0];
       return node.op == OpKind::conv2d_backward_weights ? node.inputs[1] : kNoValue;
     };
-    const auto able = [&](const Node* node) { return dy_of(*node) == dx; };
+    const auto able = [&](const Node* node) {
+      return dy_of(*node) == dx && !is_depthwise_conv(*node);
+    };
     if (static_cast<int>(readers.size()) != uses_[index(dx)] ||
         !std::all_of(readers.begin(), readers.end(), able)) {
       return;

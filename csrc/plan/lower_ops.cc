@@ -116,6 +116,7 @@ void Lowering::lower_product(const Node& node) {
       product_shape(node, shape_of(node.inputs[0]), graph_.shape(node.inputs[1]), batch_);
   PYCNN_CHECK_VALUE(program_.layout[index(node.inputs[1])].has_value(), node.name,
                     ": the kernel must be a parameter");
+  if (shape.depthwise()) return lower_depthwise(node, shape);
   const Conv2dForward op = make_conv2d_forward(shape, pool_of(node), isa());
   need_scratch(op.scratch_floats());
   const BufferId x = buffer_of(node.inputs[0]), w = buffer_of(node.inputs[1]),
@@ -136,6 +137,7 @@ void Lowering::lower_product_backward_data(const Node& node) {
       product_shape(node, shape_of(node.inputs[2]), graph_.shape(node.inputs[1]), batch_);
   PYCNN_CHECK_VALUE(program_.layout[index(node.inputs[1])].has_value(), node.name,
                     ": the kernel must be a parameter");
+  if (shape.depthwise()) return lower_depthwise(node, shape);
   const Conv2dBackwardData op = make_conv2d_backward_data(shape, pool_of(node), isa());
   need_scratch(op.scratch_floats());
   const BufferId dy = buffer_of(node.inputs[0]), w = buffer_of(node.inputs[1]),
@@ -156,6 +158,7 @@ void Lowering::lower_product_backward_data(const Node& node) {
 void Lowering::lower_product_backward_weights(const Node& node) {
   const Conv2dShape shape =
       product_shape(node, shape_of(node.inputs[0]), graph_.shape(node.inputs[2]), batch_);
+  if (shape.depthwise()) return lower_depthwise(node, shape);
   const Conv2dBackwardWeights op = make_conv2d_backward_weights(shape, pool_of(node), isa());
   need_scratch(op.scratch_floats());
   const BufferId x = buffer_of(node.inputs[0]), dy = buffer_of(node.inputs[1]),

@@ -47,6 +47,7 @@ class Lowering {
   void lower_conv2d_transpose(const Node& node);
   void lower_product_backward_data(const Node& node);
   void lower_product_backward_weights(const Node& node);
+  void lower_depthwise(const Node& node, const Conv2dShape& shape);  // any pass
   void lower_pool(const Node& node);
   void lower_channels(const Node& node);
   void lower_upsample2d(const Node& node);

@@ -3,13 +3,7 @@
 // header.
 #pragma once
 
-#include "kernels/brgemm/brgemm.h"
-
-#if defined(__clang__)
-#define PYCNN_UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define PYCNN_UNROLL _Pragma("GCC unroll 32")
-#endif
+#include "kernels/brgemm/epilogue.h"
 
 namespace pycnn {
 namespace {
@@ -35,64 +29,6 @@ template <class V, int MR, int NV>
   PYCNN_UNROLL for (int i = 0; i < MR; ++i) {
     const V x = V::set1(a[i * a_stride]);
     PYCNN_UNROLL for (int j = 0; j < NV; ++j) acc[i][j] = fma(x, row[j], acc[i][j]);
-  }
-}
-
-template <class V, int MR, int NV>
-[[gnu::always_inline]] inline void apply_activation(V (&acc)[MR][NV], ActivationKind act) {
-  if (act == ActivationKind::linear) return;
-  const V zero = V::zero(), six = V::set1(6.0f);
-  const bool ceiling = act == ActivationKind::relu6;
-  PYCNN_UNROLL for (int i = 0; i < MR; ++i) {
-    PYCNN_UNROLL for (int j = 0; j < NV; ++j) {
-      acc[i][j] = max(zero, acc[i][j]);  // this order lets NaN through
-      if (ceiling) acc[i][j] = min(six, acc[i][j]);
-    }
-  }
-}
-
-// op(acc element, the same element of a matrix lying like C)
-template <class V, int MR, int NV, class Op>
-[[gnu::always_inline]] inline void combine(V (&acc)[MR][NV], const float* matrix, dim_t ldc,
-                                           const typename V::Mask& tail, bool full, Op op) {
-  PYCNN_UNROLL for (int i = 0; i < MR; ++i) {
-    PYCNN_UNROLL for (int j = 0; j < NV; ++j) {
-      const float* p = matrix + i * ldc + j * V::lanes;
-      acc[i][j] = op(acc[i][j], j == NV - 1 && !full ? V::load(p, tail) : V::load(p));
-    }
-  }
-}
-
-template <class V, int MR, int NV>
-[[gnu::always_inline]] inline void finish(V (&acc)[MR][NV], const BrgemmArgs& p,
-                                          const typename V::Mask& tail, bool full) {
-  const Epilogue& ep = p.epilogue;
-  if (ep.bias != nullptr) {
-    PYCNN_UNROLL for (int j = 0; j < NV; ++j) {
-      const float* bias = ep.bias + j * V::lanes;
-      const V shift = j == NV - 1 && !full ? V::load(bias, tail) : V::load(bias);
-      PYCNN_UNROLL for (int i = 0; i < MR; ++i) acc[i][j] = acc[i][j] + shift;
-    }
-  }
-  if (ep.residual != nullptr) {
-    combine(acc, ep.residual, p.ldc, tail, full, [](V y, V r) { return y + r; });
-  }
-  apply_activation(acc, ep.act);
-  if (ep.gate != nullptr) {
-    const V zero = V::zero();
-    const V ceiling = V::set1(ep.gate_ceiling > 0 ? ep.gate_ceiling : __builtin_inff());
-    combine(acc, ep.gate, p.ldc, tail, full,
-            [&](V y, V g) { return select(lt(g, ceiling), select(lt(zero, g), y, zero), zero); });
-  }
-  PYCNN_UNROLL for (int i = 0; i < MR; ++i) {
-    PYCNN_UNROLL for (int j = 0; j < NV; ++j) {
-      float* c = p.c + i * p.ldc + j * V::lanes;
-      if (j == NV - 1 && !full) {
-        acc[i][j].store(c, tail);
-      } else {
-        acc[i][j].store(c);
-      }
-    }
   }
 }
 
@@ -137,7 +73,7 @@ void rows_kernel(const BrgemmArgs& args) noexcept {
       b += NR;
     }
   }
-  finish(acc, p, tail, full);
+  finish(acc, p.epilogue, p.c, p.ldc, tail, full);
 }
 
 template <class V, int MR, int NV, int NR>
@@ -159,7 +95,7 @@ void columns_kernel(const BrgemmArgs& args) noexcept {
       b += NR;
     }
   }
-  finish(acc, p, tail, full);
+  finish(acc, p.epilogue, p.c, p.ldc, tail, full);
 }
 
 // Pixels copied at a time to one panel: few streams of stores, each a few lines long.

@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ops/depthwise.h"
+
+#include <algorithm>
+
+namespace pycnn {
+namespace {
+
+constexpr dim_t kTileFloats = 6 * 1024;   // half of L1, for the input of a row of outputs
+constexpr dim_t kTileColumns = 14;        // before channels are split: fewer would read rims often
+constexpr dim_t kTileChannels = 32;       // two cache lines or more of a pixel at a time
+constexpr dim_t kTaskFloats = 32 * 1024;  // of the result: its input lies in L2
+constexpr dim_t kTasksPerThread = 4;
+constexpr dim_t kEnoughTasks = 16;
+constexpr dim_t kChunkPixels = 256;  // a chunk smaller than this is not worth its partial sums
+constexpr dim_t kReducePiece = 1024;
+
+DepthwiseAxis with_runs(const Axis& axis, dim_t weight_at, dim_t weight_step) {
+  DepthwiseAxis result{axis, weight_at, weight_step, {}};
+  for (dim_t o = 0; o < axis.out; ++o) {
+    const dim_t first = axis.first_tap(o), taps = std::max<dim_t>(0, axis.end_tap(o) - first);
+    const TapRun run{o, o + 1, taps > 0 ? first : 0, taps};
+    const TapRun* last = result.runs.empty() ? nullptr : &result.runs.back();
+    if (last != nullptr && last->first_tap == run.first_tap && last->taps == taps) {
+      result.runs.back().end = o + 1;
+    } else {
+      result.runs.push_back(run);
+    }
+  }
+  return result;
+}
+
+DepthwiseAxis forward_rows(const Conv2dShape& s) {
+  return with_runs(forward_axis(s.H, s.P(), s.R, s.stride.h, s.dilation.h, s.pad.top), 0, 1);
+}
+DepthwiseAxis forward_columns(const Conv2dShape& s) {
+  return with_runs(forward_axis(s.W, s.Q(), s.S, s.stride.w, s.dilation.w, s.pad.left), 0, 1);
+}
+
+DepthwiseAxis flipped(const PhaseAxis& phase) {
+  return with_runs(phase.axis, phase.last_tap, -phase.tap_stride);
+}
+
+// In blocks of nearly equal size, multiples of `unit`, of at most `most`.
+dim_t even_block(dim_t size, dim_t most, dim_t unit) {
+  const dim_t whole = std::max(unit, most / unit * unit);
+  return std::min(size, round_up(ceil_div(size, ceil_div(size, whole)), unit));
+}
+
+// rows, columns: of any phase; the others differ by one output or tap.
+DepthwiseTile choose_tile(const Axis& rows, const Axis& columns, dim_t C) {
+  const dim_t taps = std::max<dim_t>(1, rows.taps);
+  const auto inputs = [&](dim_t outputs) {  // columns read by so many neighbouring outputs
+    return std::min(columns.in, (outputs - 1) * columns.step + std::max<dim_t>(1, columns.taps));
+  };
+  const dim_t narrow = std::min(columns.out, kTileColumns);
+  const dim_t channels =
+      even_block(C, kTileFloats / (taps * inputs(std::max<dim_t>(1, narrow))), kTileChannels);
+  dim_t wide = std::max<dim_t>(1, columns.out);
+  while (wide > kTileColumns && taps * inputs(wide) * channels > kTileFloats) {
+    wide = ceil_div(wide, 2);
+  }
+  return {wide, channels};
+}
+
+// A rectangle of the result: columns [begin, end) of every phase, channels [c, c + channels).
+struct Part {
+  dim_t begin, end, c, channels;
+};
+
+// visit(part) for the tiles of the columns
+template <class Visit>
+void for_parts(dim_t outputs, dim_t width, dim_t c, dim_t channels, Visit visit) {
+  for (dim_t begin = 0; begin < outputs; begin += width) {
+    visit(Part{begin, std::min(outputs, begin + width), c, channels});
+  }
+}
+
+// A run as the kernels want it, and where it starts: x_at in its image, w_at in the weights.
+struct Taps {
+  DepthwiseRun run;
+  dim_t column, x_at, w_at;  // column: first output
+};
+
+// visit(taps) for the runs of output row o within the part.
+template <class Visit>
+void for_runs(const DepthwiseAxis& rows, dim_t o, const DepthwiseAxis& columns, const Part& part,
+              dim_t C, dim_t S, Visit visit) noexcept {
+  const Axis &h = rows.axis, &w = columns.axis;
+  const dim_t first_row = h.first_tap(o), row_taps = std::max<dim_t>(0, h.end_tap(o) - first_row);
+  Taps taps{{.C = part.channels,
+             .row_stride = h.tap_step * w.in * C,
+             .column_stride = w.tap_step * C,
+             .x_step = w.step * C,
+             .y_step = w.out_step * C,
+             .new_rows = h.step,
+             .new_row_stride = w.in * C,
+             .y_ahead = w.out_size * C,
+             .w_row_stride = rows.weight_step * S * C,
+             .w_column_stride = columns.weight_step * C},
+            0,
+            0,
+            0};
+  for (const TapRun& run : columns.runs) {
+    taps.column = std::max(run.begin, part.begin);
+    taps.run.pixels = std::min(run.end, part.end) - taps.column;
+    if (taps.run.pixels <= 0) continue;
+    const bool any = row_taps > 0 && run.taps > 0;
+    taps.run.rows = any ? row_taps : 0;
+    taps.run.columns = any ? run.taps : 0;
+    const dim_t x_row = h.at(o) + first_row * h.tap_step;
+    const dim_t x_column = w.at(taps.column) + run.first_tap * w.tap_step;
+    const dim_t w_row = rows.weight_at + first_row * rows.weight_step;
+    const dim_t w_column = columns.weight_at + run.first_tap * columns.weight_step;
+    taps.run.x_ahead = ((taps.run.rows - 1) * h.tap_step + 1) * w.in * C;
+    taps.x_at = any ? (x_row * w.in + x_column) * C + part.c : 0;
+    taps.w_at = any ? (w_row * S + w_column) * C + part.c : 0;
+    visit(taps);
+  }
+}
+
+// Row i of image n, as far as it is in the part.
+void gather_row(const DepthwisePass& op, dim_t n, dim_t i, const Part& part, const float* x,
+                const float* w, const Epilogue& epilogue, float* y) noexcept {
+  const auto phases = static_cast<dim_t>(op.rows.size());
+  const DepthwiseAxis& rows = op.rows[static_cast<std::size_t>(i % phases)];
+  const float* image = x + n * rows.axis.in * op.columns.front().axis.in * op.C;
+  for (const DepthwiseAxis& columns : op.columns) {
+    const dim_t row = (n * rows.axis.out_size + i) * columns.axis.out_size;
+    for_runs(rows, i / phases, columns, part, op.C, op.S, [&](const Taps& taps) noexcept {
+      const dim_t at = (row + columns.axis.at_output(taps.column)) * op.C + part.c;
+      Epilogue here = epilogue;
+      if (here.bias != nullptr) here.bias += part.c;
+      if (here.residual != nullptr) here.residual += at;
+      if (here.gate != nullptr) here.gate += at;
+      op.kernels->correlate(taps.run, image + taps.x_at, w + taps.w_at, here, y + at);
+    });
+  }
+}
+
+// One chunk of rows for one group of channels, into dw.
+void sum_task(const DepthwiseBackwardWeights& op, dim_t chunk, dim_t group, const float* x,
+              const float* dy, float* dw) noexcept {
+  const Conv2dShape& s = op.shape;
+  const dim_t P = s.P(), Q = s.Q(), rows = s.N * P;
+  const dim_t first = rows * chunk / op.chunks, last = rows * (chunk + 1) / op.chunks;
+  const dim_t c = group * op.tile.channels, channels = std::min(op.tile.channels, s.C - c);
+  for (dim_t tap = 0; tap < s.R * s.S; ++tap) std::fill_n(dw + tap * s.C + c, channels, 0.0f);
+  for_parts(Q, op.tile.columns, c, channels, [&](const Part& part) noexcept {
+    for (dim_t row = first; row < last; ++row) {
+      const float* image = x + row / P * s.H * s.W * s.C;
+      for_runs(op.rows, row % P, op.columns, part, s.C, s.S, [&](const Taps& taps) noexcept {
+        op.kernels->accumulate(taps.run, image + taps.x_at, dy + (row * Q + taps.column) * s.C + c,
+                               dw + taps.w_at);
+      });
+    }
+  });
+}
+
+// dw = partial[0] + ... in a binary tree over chunk indices; elements [begin, end)
+void add_chunks(const DepthwiseBackwardWeights& op, float* partial, dim_t begin, dim_t end,
+                float* dw) noexcept {
+  for (dim_t d = 1; d < op.chunks; d *= 2) {
+    for (dim_t i = 0; i + d < op.chunks; i += 2 * d) {
+      float* to = partial + i * op.count() + begin;
+      op.eltwise->add(to, to + d * op.count(), to, end - begin);
+    }
+  }
+  std::copy(partial + begin, partial + end, dw + begin);
+}
+
+}  // namespace
+
+DepthwisePass make_depthwise_forward(const Conv2dShape& s, Isa isa) {
+  DepthwisePass op{
+      s.N, s.C, s.S, {forward_rows(s)}, {forward_columns(s)}, {}, &depthwise_kernels(isa)};
+  op.tile = choose_tile(op.rows[0].axis, op.columns[0].axis, s.C);
+  return op;
+}
+
+DepthwisePass make_depthwise_backward_data(const Conv2dShape& s, Isa isa) {
+  DepthwisePass op{s.N, s.C, s.S, {}, {}, {}, &depthwise_kernels(isa)};
+  for (dim_t i = 0; i < std::min(s.stride.h, s.H); ++i) {
+    op.rows.push_back(flipped(phase_axis(s.H, s.P(), s.R, s.stride.h, s.dilation.h, s.pad.top, i)));
+  }
+  for (dim_t i = 0; i < std::min(s.stride.w, s.W); ++i) {
+    op.columns.push_back(
+        flipped(phase_axis(s.W, s.Q(), s.S, s.stride.w, s.dilation.w, s.pad.left, i)));
+  }
+  op.tile = choose_tile(op.rows[0].axis, op.columns[0].axis, s.C);
+  return op;
+}
+
+void depthwise_gather(const DepthwisePass& op, const float* x, const float* w,
+                      const Epilogue& epilogue, float* y, Worker& worker) noexcept {
+  const dim_t height = op.rows.front().axis.out_size, rows = op.N * height;
+  const dim_t outputs = op.columns.front().axis.out;  // the first phase has the most
+  const dim_t groups = ceil_div(op.C, op.tile.channels);
+  const dim_t row_floats = op.columns.front().axis.out_size * op.tile.channels;
+  const dim_t fair = ceil_div(rows * groups, kTasksPerThread * worker.size());
+  const dim_t block = std::clamp<dim_t>(kTaskFloats / row_floats, 1, fair);
+  worker.parallel_for(ceil_div(rows, block) * groups, [&](dim_t begin, dim_t end) noexcept {
+    for (dim_t task = begin; task < end; ++task) {
+      const dim_t first = task / groups * block, c = task % groups * op.tile.channels;
+      for_parts(outputs, op.tile.columns, c, std::min(op.tile.channels, op.C - c),
+                [&](const Part& part) noexcept {
+                  for (dim_t row = first; row < std::min(rows, first + block); ++row) {
+                    gather_row(op, row / height, row % height, part, x, w, epilogue, y);
+                  }
+                });
+    }
+  });
+}
+
+DepthwiseBackwardWeights make_depthwise_backward_weights(const Conv2dShape& s, Isa isa) {
+  DepthwiseBackwardWeights op{s, forward_rows(s),         forward_columns(s),   {},
+                              1, &depthwise_kernels(isa), &eltwise_kernels(isa)};
+  op.tile = choose_tile(op.rows.axis, op.columns.axis, s.C);
+  const dim_t rows = s.N * s.P(), pixels = rows * s.Q();
+  while (op.chunks * op.groups() < kEnoughTasks && rows >= 2 * op.chunks &&
+         pixels >= 2 * op.chunks * kChunkPixels) {
+    op.chunks *= 2;
+  }
+  return op;
+}
+
+void depthwise_backward_weights(const DepthwiseBackwardWeights& op, const float* x, const float* dy,
+                                float* dw, float* workspace, Worker& worker) noexcept {
+  const dim_t groups = op.groups();
+  worker.parallel_for(op.chunks * groups, [&](dim_t begin, dim_t end) noexcept {
+    for (dim_t task = begin; task < end; ++task) {
+      const dim_t chunk = task / groups;
+      sum_task(op, chunk, task % groups, x, dy,
+               op.chunks > 1 ? workspace + chunk * op.count() : dw);
+    }
+  });
+  if (op.chunks == 1) return;
+  worker.parallel_for(ceil_div(op.count(), kReducePiece), [&](dim_t begin, dim_t end) noexcept {
+    add_chunks(op, workspace, begin * kReducePiece, std::min(op.count(), end * kReducePiece), dw);
+  });
+}
+
+}  // namespace pycnn
