@@ -108,11 +108,13 @@ def print_machine(machine: Machine, out: Any) -> None:
 
 def layer_line(row: dict[str, Any]) -> str:
     cells = []
+    unit, roof = ("gbytes", "copy_roof") if "copy_roof" in row else ("gflops", "roof")
     for name in PASSES:
         if name in row:
-            cells.append(f"{name} {row[name]['gflops']:5.0f} ({row[name]['share'] * 100:3.0f} %)")
+            cells.append(f"{name} {row[name][unit]:5.0f} ({row[name]['share'] * 100:3.0f} %)")
     mark = " " if row["calm"] else "~"
-    return f"{mark} {row['layer']:22s} roof {row['roof']:4.0f}  " + "  ".join(cells)
+    note = "  GB/s" if unit == "gbytes" else ""
+    return f"{mark} {row['layer']:22s} roof {row[roof]:4.0f}  " + "  ".join(cells) + note
 
 
 def net_line(row: dict[str, Any]) -> str:

@@ -68,8 +68,13 @@ def layer_plan(
     random = np.random.default_rng(0)
     graph = _core.Graph()
     x = graph.input("x", (None, layer.size, layer.size, layer.channels))
-    w = graph.parameter("w", (layer.kernel, layer.kernel, layer.channels, layer.filters))
-    geometry: dict[str, Any] = {"strides": (layer.stride,) * 2, "padding": layer.padding}
+    channels = layer.channels // layer.groups
+    w = graph.parameter("w", (layer.kernel, layer.kernel, channels, layer.filters))
+    geometry: dict[str, Any] = {
+        "strides": (layer.stride,) * 2,
+        "padding": layer.padding,
+        "groups": layer.groups,
+    }
     graph.mark_output(graph.conv2d(x, w, **geometry))
     dy = graph.input("dy", (None, layer.out, layer.out, layer.filters))
     if not layer.first:
@@ -88,7 +93,10 @@ def layer_plan(
 def measure_layer(
     layer: ConvLayer, batch: int, isa: str, threads: int, repeats: int
 ) -> dict[str, Any]:
-    """Best time of each pass, its GFLOP/s and its share of the roof (a best, too) around it."""
+    """Best time of each pass, its GFLOP/s and its share of the roof (a best, too) around it.
+
+    Of a depthwise layer also GB/s of its two tensors; its share is that of the copy roof.
+    """
     plan, inputs = layer_plan(layer, batch, isa)
 
     def seconds() -> dict[str, float]:
@@ -101,6 +109,11 @@ def measure_layer(
     for name, value in times.items():
         gflops = layer.flops(batch) / value / 1e9
         row[name] = {"ms": value * 1e3, "gflops": gflops, "share": gflops / roof}
+    if layer.depthwise:
+        row["copy_roof"] = _core.probe_copy(threads)
+        for name, value in times.items():
+            gbytes = layer.bytes(batch) / value / 1e9
+            row[name].update(gbytes=gbytes, share=gbytes / row["copy_roof"])
     return row
 
 
