@@ -61,7 +61,7 @@ enum class OpKind : std::uint8_t {
 };
 const char* name_of(OpKind op);
 
-// act and pool of conv2d and dense are set by plan/fuse only
+// act, pool and norm_epsilon of conv2d and dense are set by plan/fuse only
 struct Conv2dAttrs {
   Size2d stride, dilation;
   Pad2d pad;
@@ -69,9 +69,11 @@ struct Conv2dAttrs {
   ActivationKind act = ActivationKind::linear;
   Size2d pool{0, 0};            // windows of a max pooling that follows; {0, 0}: none
   Size2d output_padding{0, 0};  // of conv2d_transpose, see TransposedPadding
+  float norm_epsilon = 0;       // of a batch norm folded into the weights
 };
 struct DenseAttrs {
   ActivationKind act = ActivationKind::linear;
+  float norm_epsilon = 0;
 };
 struct Pool2dAttrs {
   Size2d window, stride;

@@ -50,4 +50,11 @@ void unpack_weights(const PackedWeights& layout, const float* packed, float* hwi
   });
 }
 
+void scale_weights(const PackedWeights& layout, const float* packed, const double* scale,
+                   float* scaled) noexcept {
+  for_each_weight(layout, [&](dim_t i, dim_t source) {
+    scaled[i] = source < 0 ? 0 : static_cast<float>(packed[i] * scale[source % layout.K]);
+  });
+}
+
 }  // namespace pycnn

@@ -25,5 +25,8 @@ PackedWeights make_packed_weights(dim_t R, dim_t S, dim_t C, dim_t K, dim_t G, I
 // hwio[R][S][C/G][K]
 void pack_weights(const PackedWeights& layout, const float* hwio, float* packed) noexcept;
 void unpack_weights(const PackedWeights& layout, const float* packed, float* hwio) noexcept;
+// scaled[..][k] = packed[..][k] * scale[k], rounded once; the zero columns stay zero.
+void scale_weights(const PackedWeights& layout, const float* packed, const double* scale,
+                   float* scaled) noexcept;
 
 }  // namespace pycnn

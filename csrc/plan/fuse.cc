@@ -24,6 +24,11 @@ bool fits_epilogue(const Node& activation) {
   return kind == ActivationKind::relu || kind == ActivationKind::relu6;
 }
 
+float& norm_epsilon(Node& node) {
+  if (auto* conv = std::get_if<Conv2dAttrs>(&node.attrs)) return conv->norm_epsilon;
+  return std::get<DenseAttrs>(node.attrs).norm_epsilon;
+}
+
 class Fuser {
  public:
   explicit Fuser(Graph& graph)
@@ -44,6 +49,9 @@ class Fuser {
 
   std::vector<Node> run() {
     drop_unneeded();
+    const bool trains =
+        std::any_of(nodes_.begin(), nodes_.end(), [](const Node& n) { return is_update(n.op); });
+    if (!trains) for_each_node(OpKind::batch_norm_inference, [&](std::size_t i) { fold_norm(i); });
     for_each_node(OpKind::activation_backward, [&](std::size_t i) { move_before_unpool(i); });
     for_each_node(OpKind::bias_backward, [&](std::size_t i) { move_bias_before_unpool(i); });
     for_each_node(OpKind::add, [&](std::size_t i) { fuse_add(i); });
@@ -89,6 +97,29 @@ class Fuser {
     nodes_[static_cast<std::size_t>(node)].outputs[0] = y;
     producer_[index(y)] = node;
     dead_[absorbed] = true;
+  }
+
+  bool is_parameter(ValueId v) const {
+    return v != kNoValue && producer(v)->op == OpKind::parameter;
+  }
+
+  void fold_norm(std::size_t i) {
+    const Node& norm = nodes_[i];
+    const int at = sole_producer(norm.inputs[0]);
+    if (at < 0) return;
+    Node& product = nodes_[static_cast<std::size_t>(at)];
+    const bool constant = std::all_of(norm.inputs.begin() + 1, norm.inputs.end(),
+                                      [&](ValueId v) { return is_parameter(v); }) &&
+                          is_product(product.op) && product.op != OpKind::conv2d_transpose &&
+                          is_parameter(product.inputs[1]) &&
+                          (product.inputs[2] == kNoValue || is_parameter(product.inputs[2]));
+    if (!constant || product.inputs.size() > 4 || product.inputs[3] != kNoValue ||
+        epilogue_act(product) != ActivationKind::linear) {
+      return;
+    }
+    product.inputs.insert(product.inputs.end(), norm.inputs.begin() + 1, norm.inputs.end());
+    norm_epsilon(product) = norm.attrs_as<BatchNormAttrs>().epsilon;
+    absorb(at, i);
   }
 
   void fuse_add(std::size_t i) {

@@ -12,6 +12,8 @@ bool is_update(OpKind op);  // writes parameters: sgd, adam, moving_average
 bool reads(const Node& node, std::size_t input);
 
 // The graph's nodes, without those that nothing needs, and with
+// - where nothing is trained, batch_norm_inference in the weights of the conv2d or dense before it,
+//   which then reads {x, w, b, residual, gamma, beta, mean, var};
 // - add and then relu / relu6 in the epilogue of the conv2d, conv2d_transpose or dense that makes
 // their input, and the
 //   relu's gradient mask in the backward_data that makes its dy;

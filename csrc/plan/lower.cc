@@ -115,6 +115,32 @@ BufferId Lowering::new_buffer(std::size_t bytes) {
   return static_cast<BufferId>(program_.buffers.size()) - 1;
 }
 
+BufferId Lowering::fixed_buffer(float* memory) {
+  const BufferId buffer = new_buffer(0);
+  program_.buffers[index(buffer)].fixed = memory;
+  return buffer;
+}
+
+float* Lowering::parameter_of(ValueId v) {
+  if (v == kNoValue) return nullptr;
+  return parameters_.data(parameters_.index_of(graph_.producer(v).name));
+}
+
+FoldedWeights* Lowering::fold_norm(const Node& node) {
+  if (node.inputs.size() <= 4) return nullptr;
+  const auto* conv = std::get_if<Conv2dAttrs>(&node.attrs);
+  const FoldSource source{
+      parameter_of(node.inputs[1]),
+      parameter_of(node.inputs[2]),
+      parameter_of(node.inputs[4]),
+      parameter_of(node.inputs[5]),
+      parameter_of(node.inputs[6]),
+      parameter_of(node.inputs[7]),
+      conv != nullptr ? conv->norm_epsilon : node.attrs_as<DenseAttrs>().norm_epsilon};
+  program_.folded.push_back(parameters_.folded(source, *program_.layout[index(node.inputs[1])]));
+  return program_.folded.back().get();
+}
+
 // Gives each output of node i a buffer: its own, or an input's that ends here.
 void Lowering::assign_buffers(std::size_t i) {
   const Node& node = nodes_[i];
@@ -123,8 +149,7 @@ void Lowering::assign_buffers(std::size_t i) {
     const ValueId out = node.outputs[j];
     BufferId buffer = kNoBuffer;
     if (node.op == OpKind::parameter) {
-      buffer = new_buffer(0);
-      program_.buffers[index(buffer)].fixed = parameters_.data(parameters_.index_of(node.name));
+      buffer = fixed_buffer(parameter_of(out));
     } else if (j == 0 && node.op == OpKind::reshape) {
       buffer = buffer_of(node.inputs[0]);
     } else if (j == 0 && in_place_input(node.op) >= 0) {

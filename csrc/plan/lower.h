@@ -60,10 +60,11 @@ struct BufferRequest {
 struct Program {
   std::vector<Step> steps;
   std::vector<BufferRequest> buffers;
-  std::vector<BufferId> value_buffer;                // by ValueId
-  std::vector<std::optional<PackedWeights>> layout;  // by ValueId: gradients of packed kernels
-  std::vector<Shape> shapes;                         // by ValueId, with the batch filled in
-  std::size_t scratch_bytes = 0;                     // per thread
+  std::vector<BufferId> value_buffer;                  // by ValueId
+  std::vector<std::optional<PackedWeights>> layout;    // by ValueId: gradients of packed kernels
+  std::vector<Shape> shapes;                           // by ValueId, with the batch filled in
+  std::vector<std::shared_ptr<FoldedWeights>> folded;  // to be refreshed before a run
+  std::size_t scratch_bytes = 0;                       // per thread
 };
 
 Program lower(const Graph& graph, const std::vector<Node>& nodes, Parameters& parameters,

@@ -12,7 +12,10 @@ void Lowering::lower_depthwise(const Node& node, const Conv2dShape& shape) {
   switch (node.op) {
     case OpKind::conv2d: {
       const DepthwisePass op = make_depthwise_forward(shape, isa());
-      const BufferId x = in(0), w = in(1), bias = in(2), residual = in(3);
+      FoldedWeights* folded = fold_norm(node);
+      const BufferId x = in(0), residual = in(3),
+                     w = folded ? fixed_buffer(folded->kernel()) : in(1),
+                     bias = folded ? fixed_buffer(folded->bias()) : in(2);
       return add_step("conv2d", node.name, [=](RunContext& run, Worker& worker) {
         const Epilogue epilogue{run.floats(bias), run.floats(residual), nullptr, 0, act};
         depthwise_gather(op, run.floats(x), run.floats(w), epilogue, run.floats(y), worker);

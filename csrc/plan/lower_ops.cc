@@ -119,8 +119,10 @@ void Lowering::lower_product(const Node& node) {
   if (shape.depthwise()) return lower_depthwise(node, shape);
   const Conv2dForward op = make_conv2d_forward(shape, pool_of(node), isa());
   need_scratch(op.scratch_floats());
-  const BufferId x = buffer_of(node.inputs[0]), w = buffer_of(node.inputs[1]),
-                 bias = buffer_of(node.inputs[2]), residual = buffer_of(node.inputs[3]),
+  FoldedWeights* folded = fold_norm(node);
+  const BufferId x = buffer_of(node.inputs[0]), residual = buffer_of(node.inputs[3]),
+                 w = folded ? fixed_buffer(folded->kernel()) : buffer_of(node.inputs[1]),
+                 bias = folded ? fixed_buffer(folded->bias()) : buffer_of(node.inputs[2]),
                  y = buffer_of(node.outputs[0]), packed = workspace(op.workspace_floats());
   const BufferId arg = node.outputs.size() > 1 ? buffer_of(node.outputs[1]) : kNoBuffer;
   const ActivationKind act = epilogue_act(node);

@@ -32,6 +32,9 @@ class Lowering {
   void check_plain_inputs(const Node& node) const;
   void find_last_uses();
   void assign_buffers(std::size_t i);
+  BufferId fixed_buffer(float* memory);
+  float* parameter_of(ValueId v);              // null for kNoValue
+  FoldedWeights* fold_norm(const Node& node);  // null where the product has no batch norm
   BufferId new_buffer(std::size_t bytes);
   void touch(BufferId buffer, int step);
 

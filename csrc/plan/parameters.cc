@@ -106,7 +106,19 @@ void Parameters::set(int index, const std::string& slot, const float* values) {
   } else {
     std::copy(values, values + spec.count(), data(index, slot));
   }
-  count_change();
+  changed();
+}
+
+std::shared_ptr<FoldedWeights> Parameters::folded(const FoldSource& source,
+                                                  const PackedWeights& layout) {
+  std::erase_if(folded_, [](const auto& held) { return held.expired(); });
+  for (const std::weak_ptr<FoldedWeights>& held : folded_) {
+    const std::shared_ptr<FoldedWeights> known = held.lock();
+    if (known != nullptr && known->source() == source) return known;
+  }
+  auto made = std::make_shared<FoldedWeights>(source, layout, mode_);
+  folded_.push_back(made);
+  return made;
 }
 
 }  // namespace pycnn

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -13,6 +14,7 @@
 #include "base/arch.h"
 #include "graph/graph.h"
 #include "ops/weights.h"
+#include "plan/folded.h"
 #include "plan/storage.h"
 
 namespace pycnn {
@@ -43,9 +45,11 @@ class Parameters {
   std::vector<float> get(int index, const std::string& slot);  // in the user's layout (HWIO)
   void set(int index, const std::string& slot, const float* values);
 
-  // Another number after every change: by set(), or by a plan that says so.
+  // Counts changes, so that what is derived from the values knows when it is out of date.
   std::uint64_t version() const { return version_.load(std::memory_order_acquire); }
-  void count_change() { version_.fetch_add(1, std::memory_order_release); }
+  void changed() { version_.fetch_add(1, std::memory_order_acq_rel); }
+  // The folded weights of this source, made when first asked for and kept while a plan holds them.
+  std::shared_ptr<FoldedWeights> folded(const FoldSource& source, const PackedWeights& layout);
 
  private:
   Isa isa_;
@@ -53,6 +57,7 @@ class Parameters {
   std::vector<ParameterSpec> specs_;
   std::map<std::string, std::vector<Storage>> slots_;
   std::atomic<std::uint64_t> version_{1};
+  std::vector<std::weak_ptr<FoldedWeights>> folded_;
 };
 
 }  // namespace pycnn

@@ -110,6 +110,7 @@ void Plan::allocate_scratch(int threads) {
 void Plan::execute(bool (*interrupted)(), std::vector<double>* seconds) {
   const int threads = std::min(num_threads(), useful_threads_);
   if (threads != threads_) allocate_scratch(threads);  // also after set_num_threads
+  for (const auto& folded : program_.folded) folded->refresh(parameters_->version());
   context_.failed = false;
   failed_step_ = -1;
   interrupted_ = false;
@@ -146,7 +147,7 @@ void Plan::execute(bool (*interrupted)(), std::vector<double>* seconds) {
     }
   };
   run_region(threads, scratch_->data(), scratch_stride_, body);
-  if (first_update_ < count) parameters_->count_change();
+  if (first_update_ < count) parameters_->changed();
   packed_version_ = interrupted_ || failed_step_ >= 0 ? 0 : version;
 }
 
