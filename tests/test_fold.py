@@ -40,6 +40,7 @@ PICKED = [
     *(ConvShape((2, 5, 6, 3), (3, 3, 3, K), padding="same") for K in (1, 7, 8, 15, 16, 17, 33)),
     ConvShape((1, 7, 9, 6), (3, 2, 2, 9), (2, 3), "same", (1, 2), groups=3),
     ConvShape((3, 1, 1, 13), (1, 1, 13, 31)),
+    *(ConvShape((2, 6, 5, C), (3, 3, 1, C), padding="same", groups=C) for C in (2, 16, 19)),
 ]
 
 

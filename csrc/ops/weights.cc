@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ops/weights.h"
 
-#include <algorithm>
-
 #include "kernels/brgemm/brgemm.h"
 
 namespace pycnn {
@@ -13,6 +11,10 @@ template <class Visit>
 void for_each_weight(const PackedWeights& w, Visit visit) {
   const dim_t Kg = w.K / w.G, rows = w.R * w.S * (w.C / w.G);
   dim_t packed = 0;
+  if (w.depthwise()) {
+    for (; packed < w.count(); ++packed) visit(packed, packed);
+    return;
+  }
   for (dim_t g = 0; g < w.G; ++g) {
     for (dim_t kb = 0; kb < w.blocks(); ++kb) {
       for (dim_t row = 0; row < rows; ++row) {
@@ -32,19 +34,11 @@ PackedWeights make_packed_weights(dim_t R, dim_t S, dim_t C, dim_t K, dim_t G, I
 }
 
 void pack_weights(const PackedWeights& layout, const float* hwio, float* packed) noexcept {
-  if (layout.depthwise()) {
-    std::copy_n(hwio, layout.count(), packed);
-    return;
-  }
   for_each_weight(layout,
                   [&](dim_t i, dim_t source) { packed[i] = source < 0 ? 0 : hwio[source]; });
 }
 
 void unpack_weights(const PackedWeights& layout, const float* packed, float* hwio) noexcept {
-  if (layout.depthwise()) {
-    std::copy_n(packed, layout.count(), hwio);
-    return;
-  }
   for_each_weight(layout, [&](dim_t i, dim_t target) {
     if (target >= 0) hwio[target] = packed[i];
   });
