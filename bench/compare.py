@@ -1,98 +1,228 @@
 # SPDX-License-Identifier: Apache-2.0
-"""pycnn beside a peer: training steps of the same networks, A B A B ..., the ratio of each round.
+"""pycnn beside its peers: the same networks, weights, batches and threads, A B A B ...
 
-    python bench/compare.py --peer-python PATH [--threads 2] [--rounds 5] [--json FILE]
+    python bench/compare.py --setup DIR     # once: an environment for each peer
+    python bench/compare.py --peers DIR --out STEM
 
-PATH is the Python of an environment with torch (pip install torch). Each side runs in a process of
-its own. A round's figure is its best step; the summary is the median of the rounds' ratios.
+Writes STEM.json, STEM.md and STEM.png. What is equal and how it is measured: bench/README.md.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import statistics
+import os
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import report
+import translate
+from sides import BENCH, TOLERANCE, Mismatch, Side, SideError, alternate, check_equal, summarise
 
-PEER = Path(__file__).parent / "peers" / "pytorch.py"
-REPEATS = 60
+import pycnn
+from pycnn import applications
 
+# peer -> its module and further arguments; requirements-NAME.txt and DIR/NAME have its name
+PEERS = {
+    "pytorch": ["peers.pytorch"],
+    "tensorflow": ["peers.keras3", "tensorflow"],
+    "jax": ["peers.keras3", "jax"],
+    "onnxruntime": ["peers.onnxruntime"],
+    "openvino": ["peers.openvino"],
+}
 
-def own_seconds(threads: int, repeats: int) -> dict[str, list[float]]:
-    """Of train_on_batch, on the same random batch."""
-    import pycnn
-    from pycnn import applications
-
-    pycnn.set_num_threads(threads)
-    random, times = np.random.default_rng(0), {}
-    nets = {
-        "LeNet-5, 64": (applications.lenet5, 64),
-        "Keras MNIST CNN, 128": (applications.mnist_cnn, 128),
-    }
-    for name, (make, batch) in nets.items():
-        model = make()
-        model.compile("adam", "sparse_categorical_crossentropy")
-        x = random.random((batch, 28, 28, 1), np.float32)
-        y = random.integers(0, 10, batch).astype(np.int32)
-        taken = []
-        for _ in range(repeats + 3):
-            start = time.perf_counter()
-            model.train_on_batch(x, y)
-            taken.append(time.perf_counter() - start)
-        times[name] = taken[3:]
-    return times
+# network of pycnn.applications -> batches of a training step, batches of a prediction
+NETS = {
+    "lenet5": ([1, 64], [1, 16]),
+    "mnist_cnn": ([64, 128, 512], [1, 16]),
+    "resnet20": ([128], [1, 16]),
+    "resnet18": ([16], [1, 16]),
+    "mobilenetv2": ([16], [1, 16]),
+    "resnet50": ([8], [1, 16]),
+}
 
 
-def run(command: list[str]) -> dict[str, list[float]]:
-    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    seconds: dict[str, list[float]] = json.loads(output.splitlines()[-1])["seconds"]
-    return seconds
+@dataclass(frozen=True)
+class Case:
+    net: str
+    mode: str  # "train" or "predict"
+    batch: int
+
+    def __str__(self) -> str:
+        return f"{self.net} {self.mode} b{self.batch}"
 
 
-def main() -> None:
+def python_of(folder: Path, peer: str) -> Path:
+    return folder / peer / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+
+def set_up(folder: Path, peers: list[str]) -> None:
+    """Makes the missing environments."""
+    for peer in peers:
+        python = python_of(folder, peer)
+        if python.exists():
+            print(f"{peer}: is there")
+            continue
+        print(f"{peer}: installing", flush=True)
+        subprocess.run([sys.executable, "-m", "venv", folder / peer], check=True)
+        requirements = BENCH / "peers" / f"requirements-{peer}.txt"
+        subprocess.run([python, "-m", "pip", "install", "--quiet", "-r", requirements], check=True)
+
+
+def command_of(python: Path | str, module: list[str], threads: int) -> list[str]:
+    return [str(python), "-m", module[0], str(threads), *module[1:]]
+
+
+def make_model(net: str) -> pycnn.Model:
+    pycnn.set_seed(1)
+    model: pycnn.Model = getattr(applications, net)()
+    return model
+
+
+def write_case(case: Case, model: pycnn.Model, folder: Path) -> None:
+    """What both sides compute on: weights, a batch, labels, all from a fixed seed."""
+    translate.randomize(model, seed=2)
+    model.save(folder / "model.pycnn")
+    program = translate.translate(model, training=case.mode == "train")
+    (folder / f"{case.mode}.json").write_text(program.to_json())
+    if program.ends_in_softmax:
+        (folder / "softmax").touch()
+    random = np.random.default_rng(3)
+    x = random.random((case.batch, *program.input_shape), np.float32)
+    y = random.integers(0, program.ops[-1].shape[-1], case.batch).astype(np.int32)
+    weights = {"w:" + name: array for name, array in translate.weights_of(model).items()}
+    np.savez(folder / "arrays.npz", x=x, y=y, **weights)  # type: ignore[arg-type]
+
+
+def run_case(
+    own: Any, peer: Any, case: Case, model: pycnn.Model, rounds: int, seconds: float
+) -> dict[str, Any]:
+    """Check, then time; SideError or Mismatch where there is nothing to time."""
+    with tempfile.TemporaryDirectory() as folder:
+        write_case(case, model, Path(folder))
+        where = {"folder": folder, "mode": case.mode, "seconds": 2 * seconds}
+        own.ask("prepare", **where)
+        prepared = peer.ask("prepare", **where)
+        difference = check_equal(own.ask("check"), peer.ask("check"))
+        return {**prepared, "difference": difference, **measure(own, peer, rounds, seconds)}
+
+
+def measure(own: Any, peer: Any, rounds: int, seconds: float) -> dict[str, Any]:
+    return summarise(alternate(own, peer, rounds, seconds))
+
+
+def cases_of(options: argparse.Namespace) -> Iterator[Case]:
+    for net in options.nets:
+        if not hasattr(applications, net):
+            print(f"skipped {net}: pycnn.applications does not have it")
+            continue
+        for mode, batches in zip(("train", "predict"), NETS[net], strict=True):
+            if mode in options.modes:
+                yield from (Case(net, mode, batch) for batch in options.batches or batches)
+
+
+def compare(options: argparse.Namespace) -> dict[str, Any]:
+    """All cases beside all peers that are there; what was skipped is listed by name."""
+    cases = list(cases_of(options))
+    own_command = command_of(sys.executable, ["peers.own"], options.threads)
+    rows: list[dict[str, Any]] = []
+    skipped: list[dict[str, str]] = []
+
+    def skip(peer: str, what: str, why: object) -> None:
+        skipped.append({"peer": peer, "what": what, "why": str(why)})
+        print(f"skipped {peer} {what}: {why}", flush=True)
+
+    with Side("pycnn", own_command, options.threads) as own:
+        result = {"versions": {"pycnn": own.ask("hello")["versions"]}, "roof_before": roof(own)}
+        for name in options.only:
+            python = python_of(options.peers, name)
+            if not python.exists():
+                skip(name, "all", "not installed (compare.py --setup)")
+                continue
+            command = command_of(python, PEERS[name], options.threads)
+            with Side(name, command, options.threads) as peer:
+                try:
+                    hello = peer.ask("hello")
+                except SideError as error:
+                    skip(name, "all", error)
+                    continue
+                result["versions"][name] = hello["versions"]
+                for case in cases:
+                    if case.mode not in hello["modes"]:
+                        continue
+                    model = make_model(case.net)
+                    try:
+                        row = run_case(own, peer, case, model, options.rounds, options.seconds)
+                    except (SideError, Mismatch) as error:
+                        skip(name, str(case), f"{type(error).__name__}: {error}")
+                        continue
+                    rows.append({"peer": name, **vars(case), **row})
+                    print(report.line(rows[-1]), flush=True)
+        result["roof_after"] = roof(own)
+    return {**result, "rows": rows, "skipped": skipped}
+
+
+def roof(own: Any) -> float:
+    """GFLOP/s of multiply-adds, the best of some probes."""
+    return max(float(own.ask("probe", seconds=0.05)["gflops"]) for _ in range(5))
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    def names(text: str) -> list[str]:
+        return text.split(",")
+
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--peer-python", help="Python of an environment with torch")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--json", metavar="FILE")
-    parser.add_argument("--own", action="store_true", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.own:
-        print(json.dumps({"seconds": own_seconds(options.threads, REPEATS)}))
+    parser.add_argument("--setup", metavar="DIR", type=Path, help="make the environments there")
+    parser.add_argument("--peers", metavar="DIR", type=Path, help="where --setup made them")
+    parser.add_argument(
+        "--only", type=names, default=list(PEERS), help="peers, such as jax,pytorch"
+    )
+    parser.add_argument("--nets", type=names, default=list(NETS), help=f"of {','.join(NETS)}")
+    parser.add_argument("--modes", type=names, default=["train", "predict"])
+    parser.add_argument("--batches", type=lambda text: [int(b) for b in names(text)])
+    parser.add_argument("--threads", type=int, default=pycnn.num_threads())
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--seconds", type=float, default=0.2, help="of each side in a round")
+    parser.add_argument("--layers", metavar="FILE", type=Path, help="JSON of pycnn bench layers")
+    parser.add_argument("--out", metavar="STEM", type=Path, help="STEM.json, STEM.md, STEM.png")
+    options = parser.parse_args(arguments)
+    if not options.setup and not options.peers:
+        parser.error("--peers DIR is needed; --setup DIR makes it")
+    for given, known in ((options.only, PEERS), (options.nets, NETS)):
+        if unknown := [name for name in given if name not in known]:
+            parser.error(f"expected names of {', '.join(known)}, got {unknown[0]!r}")
+    return options
+
+
+def main(arguments: list[str]) -> None:
+    options = parse(arguments)
+    if options.setup:
+        set_up(options.setup, options.only)
         return
-    if not options.peer_python:
-        parser.error("--peer-python is needed")
-    own = [sys.executable, __file__, "--own", "--threads", str(options.threads)]
-    peer = [options.peer_python, str(PEER), str(options.threads), str(REPEATS)]
-    rounds = [(run(own), run(peer)) for _ in range(options.rounds)]
-    rows = []
-    for name in rounds[0][0]:
-        best = [(min(a[name]) * 1e3, min(b[name]) * 1e3) for a, b in rounds]
-        middle = [(statistics.median(a[name]), statistics.median(b[name])) for a, b in rounds]
-        rows.append(
-            {
-                "net": name,
-                "best_ms": best,
-                "ratio_of_best": statistics.median(b / a for a, b in best),
-                "ratio_of_medians": statistics.median(b / a for a, b in middle),
-            }
-        )
-        print(
-            f"{name:22s} pycnn {min(a for a, _ in best):7.2f} ms, "
-            f"PyTorch {min(b for _, b in best):7.2f} ms, "
-            f"ratio {rows[-1]['ratio_of_best']:.2f} (of medians {rows[-1]['ratio_of_medians']:.2f})"
-        )
-    if options.json:
-        command = f"python bench/compare.py --peer-python PYTHON --threads {options.threads}"
-        command += f" --rounds {options.rounds}"
-        result = {"command": command, "threads": options.threads, "nets": rows}
-        Path(options.json).write_text(json.dumps(result, indent=1) + "\n")
+    shown = " ".join(a if a != str(options.peers) else "DIR" for a in arguments)
+    about = {
+        "command": f"python bench/compare.py {shown}",
+        "date": time.strftime("%Y-%m-%d"),
+        "processor": report.processor_name(),
+        "threads": options.threads,
+        "rounds": options.rounds,
+        "seconds": options.seconds,
+        "tolerance": TOLERANCE,
+    }
+    result = {**about, **compare(options)}
+    layers = json.loads(options.layers.read_text()) if options.layers else None
+    if options.out:
+        report.write(result, layers, options.out)
+    else:
+        print("\n" + report.markdown(result))
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
