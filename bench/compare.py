@@ -107,11 +107,18 @@ def run_case(
     """Check, then time; SideError or Mismatch where there is nothing to time."""
     with tempfile.TemporaryDirectory() as folder:
         write_case(case, model, Path(folder))
-        where = {"folder": folder, "mode": case.mode, "seconds": 2 * seconds}
+        where = {"folder": folder, "mode": case.mode}
         own.ask("prepare", **where)
         prepared = peer.ask("prepare", **where)
+        own.ask("choose", seconds=seconds)
+        prepared.update(choose(peer, seconds))
         difference = check_equal(own.ask("check"), peer.ask("check"))
         return {**prepared, "difference": difference, **measure(own, peer, rounds, seconds)}
+
+
+def choose(peer: Any, seconds: float) -> dict[str, Any]:
+    chosen: dict[str, Any] = peer.ask("choose", seconds=seconds)
+    return chosen
 
 
 def measure(own: Any, peer: Any, rounds: int, seconds: float) -> dict[str, Any]:

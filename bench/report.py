@@ -127,19 +127,29 @@ def draw_ratios(axis: Any, result: dict[str, Any]) -> None:
         mine = [row for row in rows if row["peer"] == peer]
         places = [cases.index(case_of(row)) + (i + 0.5) * share - 0.4 for row in mine]
         ratios = [row["ratio"] for row in mine]
-        medians = [r["median"] for r in ratios]
+        heights = [r["median"] - 1 for r in ratios]  # a loss hangs below the line
         errors = [
             [r["median"] - r["low"] for r in ratios],
             [r["high"] - r["median"] for r in ratios],
         ]
-        axis.bar(places, medians, share, yerr=errors, label=peer, color=COLORS.get(peer), capsize=2)
+        axis.bar(
+            places,
+            heights,
+            share,
+            bottom=1,
+            yerr=errors,
+            label=peer,
+            color=COLORS.get(peer),
+            error_kw={"linewidth": 1},
+        )
     axis.axhline(1, color="black", linewidth=1)
     axis.set_yscale("log")
     axis.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axis.set_xticks(range(len(cases)), [f"{n}\n{m}\nb{b}" for m, n, b in cases], fontsize=8)
     axis.set_ylabel("time of the peer / time of pycnn\n(above 1, pycnn is faster)")
     axis.set_title(f"{result['processor']}, {result['threads']} threads", fontsize=10)
-    axis.legend(fontsize=8)
+    axis.set_ylim(min(0.5, *axis.get_ylim()), max(2, *axis.get_ylim()) * 1.5)
+    axis.legend(fontsize=8, ncols=max(1, len(peers)), loc="upper left")
 
 
 def draw_roofline(axis: Any, layers: dict[str, Any]) -> None:

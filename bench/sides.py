@@ -17,7 +17,7 @@ import numpy as np
 
 BENCH = Path(__file__).resolve().parent
 TOLERANCE = 1e-3  # of the largest number: f32 sums in another order, amplified by some SGD steps
-DRIFT = 0.05  # how far the roof may move around a calm round
+DISTURBED = 0.10  # a round is calm while no probe is this far below the best one
 PROBE_SECONDS = 0.01
 
 
@@ -108,26 +108,28 @@ def check_equal(own: dict[str, Any], peer: dict[str, Any]) -> dict[str, float]:
 
 
 def alternate(own: Any, peer: Any, rounds: int, seconds: float) -> list[dict[str, Any]]:
-    """A B A B ...; each round is framed by probes of the roof and taken again where that moved.
+    """A B A B ...; each round is framed by probes of the roof and taken again if those are low.
 
-    At most twice as many rounds are taken; then the calmest are kept, in the order they ran.
+    At most three times as many rounds are taken; the calmest are kept, in the order they ran.
     """
     taken: list[dict[str, Any]] = []
-    for _ in range(2 * rounds):
+    for _ in range(3 * rounds):
         before = own.ask("probe", seconds=PROBE_SECONDS)["gflops"]
         a = own.ask("time", seconds=seconds)["seconds"]
         b = peer.ask("time", seconds=seconds)["seconds"]
         after = own.ask("probe", seconds=PROBE_SECONDS)["gflops"]
         taken.append({"own": a, "peer": b, "roof": [before, after]})
-        if sum(drift(r) <= DRIFT for r in taken) == rounds:
+        if len(calm_rounds(taken)) >= rounds:
             break
-    calmest = sorted(range(len(taken)), key=lambda i: max(drift(taken[i]), DRIFT))[:rounds]
-    return [taken[i] for i in sorted(calmest)]
+    calm = calm_rounds(taken)
+    others = sorted(set(range(len(taken))) - set(calm), key=lambda i: -min(taken[i]["roof"]))
+    return [taken[i] for i in sorted((calm + others)[:rounds])]
 
 
-def drift(taken: dict[str, Any]) -> float:
-    before, after = taken["roof"]
-    return float(abs(before - after) / max(before, after))
+def calm_rounds(taken: Sequence[dict[str, Any]]) -> list[int]:
+    """Indices of the rounds around which nothing else kept the processors busy."""
+    best = max(max(r["roof"]) for r in taken)
+    return [i for i, r in enumerate(taken) if min(r["roof"]) >= (1 - DISTURBED) * best]
 
 
 @dataclass(frozen=True)
@@ -154,7 +156,7 @@ def summarise(rounds: Sequence[dict[str, Any]]) -> dict[str, Any]:
     summary: dict[str, Any] = {
         "ratio": vars(bootstrap(best)),
         "ratio_of_medians": vars(bootstrap(middle)),
-        "calm_rounds": sum(drift(r) <= DRIFT for r in rounds),
+        "calm_rounds": len(calm_rounds(rounds)),
         "roof": [round(g, 1) for r in rounds for g in r["roof"]],
     }
     for side in ("own", "peer"):

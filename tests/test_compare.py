@@ -32,7 +32,8 @@ for line in sys.stdin:
     message = json.loads(line)
     answer = {
         "hello": {"versions": {"fake": "1"}, "modes": ["predict"]},
-        "prepare": {"variant": "v", "tried": {"v": 1.0}},
+        "prepare": {"failed": {}},
+        "choose": {"variant": "v", "tried_ms": {}},
         "check": {"outputs": [number, 1.0]},
         "time": {"seconds": [seconds, 2 * seconds]},
         "probe": {"gflops": 100.0},
@@ -169,7 +170,9 @@ def test_rounds_alternate():
 
 def test_disturbed_rounds_are_taken_again():
     log = []
-    rounds = sides.alternate(Log("A", log, [100, 80]), Log("B", log), rounds=3, seconds=0.1)
+    rounds = sides.alternate(
+        Log("A", log, [100, 100, 80, 80]), Log("B", log), rounds=3, seconds=0.1
+    )
     assert [r["roof"] for r in rounds] == [[100.0, 100.0]] * 3
     assert len([do for _, do in log if do == "time"]) == 2 * 4
 
@@ -258,7 +261,7 @@ def test_command_writes_its_results_and_names_what_is_absent(compared):
     assert result["command"].startswith("python bench/compare.py --peers DIR --nets lenet5")
     assert result["roof_before"] > 0
     table = Path(f"{stem}.md").read_text()
-    assert "| lenet5 | predict | 2 | there |" in table
+    assert "lenet5 | predict | 2 | there |" in table
     assert "- absent, all: not installed" in table
     assert Path(f"{stem}.png").read_bytes().startswith(b"\x89PNG")
 

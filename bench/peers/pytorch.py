@@ -121,7 +121,8 @@ class PyTorch(Adapter):
         if task.mode == "train":
             return [f"{how}, {format}" for how in ("eager", "compile") for format in FORMATS]
         names = [f"eager, {format}" for format in FORMATS]
-        return [*names, "jit", "jit, channels_last", "compile", "compile, channels_last"]
+        names += [f"{how}, {format}" for how in ("jit", "compile") for format in FORMATS]
+        return [*names, "compile and freeze, channels_first"]
 
     def _make(self, task: Task, variant: str) -> tuple[Net, torch.Tensor]:
         memory = FORMATS["channels_last" if "channels_last" in variant else "channels_first"]
@@ -160,10 +161,8 @@ class PyTorch(Adapter):
             with torch.no_grad():
                 run = torch.jit.optimize_for_inference(torch.jit.freeze(torch.jit.trace(net, x)))
         elif variant.startswith("compile"):
-            from torch._inductor import config
-
-            config.freezing = True
-            run = torch.compile(net)
+            freeze = {"freezing": True} if "freeze" in variant else None
+            run = torch.compile(net, options=freeze)
 
         def step() -> Any:
             with torch.inference_mode():
