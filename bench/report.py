@@ -55,7 +55,9 @@ def line(row: Row) -> str:
 
 def markdown(result: dict[str, Any]) -> str:
     """The table, with the losses in it, and what could not be compared."""
+    best = max((max(row["roof"]) for row in result["rows"]), default=0.0)
     roofs = f"{result['roof_before']:.0f} GFLOP/s before, {result['roof_after']:.0f} after"
+    roofs += f", at best {best:.0f} between"
     versions = ", ".join(
         f"{name} {version}"
         for name, version in sorted(
@@ -68,7 +70,8 @@ def markdown(result: dict[str, Any]) -> str:
         f"Command: `{result['command']}`",
         "",
         "Times are the best of all rounds. The ratio is peer / pycnn (above 1, pycnn is faster), "
-        f"median of {result['rounds']} rounds with its 95 % bootstrap interval.",
+        f"median of {result['rounds']} rounds with its 95 % bootstrap interval. A row marked ~ has "
+        "fewer calm rounds, as something else kept the machine busy.",
         "",
         "| network | mode | batch | peer | its fastest variant | pycnn ms | peer ms | ratio |",
         "|---|---|---|---|---|---|---|---|",
@@ -79,8 +82,9 @@ def markdown(result: dict[str, Any]) -> str:
         own, peer = milliseconds(r["own_ms"]), milliseconds(r["peer_ms"])
         ratio = interval(r["ratio"])
         lost = " (slower)" if r["ratio"]["median"] < 1 else ""
+        busy = "~ " if r["calm_rounds"] < result["rounds"] else ""
         lines.append(
-            f"| {r['net']} | {r['mode']} | {r['batch']} | {r['peer']} | {r['variant']} "
+            f"| {busy}{r['net']} | {r['mode']} | {r['batch']} | {r['peer']} | {r['variant']} "
             f"| {own} | {peer} | {ratio}{lost} |"
         )
     if result["skipped"]:
@@ -163,10 +167,13 @@ def draw_roofline(axis: Any, layers: dict[str, Any]) -> None:
     left, right = min(known) / 2, max(known) * 2
     steps = [left * (right / left) ** (i / 99) for i in range(100)]
     roof = [min(machine["fma_gflops"], s * machine["copy_gbytes"]) for s in steps]
-    axis.plot(steps, roof, color="black", linewidth=1)
+    axis.plot(steps, roof, color="black", linewidth=1, label="multiply-adds, copy from memory")
     axis.set_xscale("log")
     axis.set_yscale("log")
-    axis.set_xlabel("FLOP per byte")
+    for side in (axis.xaxis, axis.yaxis):
+        side.set_major_formatter(lambda value, _: f"{value:g}")
+    axis.yaxis.set_minor_formatter(lambda value, _: "")
+    axis.set_xlabel("FLOP per byte (above the roof: the layer lies in the cache)")
     axis.set_ylabel("GFLOP/s")
     axis.set_title(f"layers, {machine['isa']}, {machine['threads']} threads", fontsize=10)
     axis.legend(fontsize=8)

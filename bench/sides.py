@@ -16,8 +16,10 @@ from typing import Any
 import numpy as np
 
 BENCH = Path(__file__).resolve().parent
-TOLERANCE = 1e-3  # of the largest number: f32 sums in another order, amplified by some SGD steps
+# Of the largest number: f32 sums in another order; steps of SGD amplify that in deep networks.
+TOLERANCE = {"outputs": 1e-4, "loss": 1e-4, "changes": 1e-2}
 DISTURBED = 0.10  # a round is calm while no probe is this far below the best one
+ENOUGH = 3  # calm rounds, to leave the others out
 PROBE_SECONDS = 0.01
 
 
@@ -102,15 +104,16 @@ def check_equal(own: dict[str, Any], peer: dict[str, Any]) -> dict[str, float]:
             raise Mismatch(f"{name}: {a.size} numbers against {b.size}")
         scale = max(np.abs(a).max(), np.abs(b).max(), 1e-30)
         difference = differences[name] = float(np.abs(a - b).max() / scale)
-        if not difference <= TOLERANCE:  # NaN is a mismatch, too
-            raise Mismatch(f"{name}: relative difference {difference:.2g}, at most {TOLERANCE:g}")
+        if not difference <= (most := TOLERANCE[name]):  # NaN is a mismatch, too
+            raise Mismatch(f"{name}: relative difference {difference:.2g}, at most {most:g}")
     return differences
 
 
 def alternate(own: Any, peer: Any, rounds: int, seconds: float) -> list[dict[str, Any]]:
     """A B A B ...; each round is framed by probes of the roof and taken again if those are low.
 
-    At most three times as many rounds are taken; the calmest are kept, in the order they ran.
+    At most three times as many rounds are taken; the calm ones are kept, in the order they ran, or
+    the calmest where there are too few.
     """
     taken: list[dict[str, Any]] = []
     for _ in range(3 * rounds):
@@ -122,6 +125,8 @@ def alternate(own: Any, peer: Any, rounds: int, seconds: float) -> list[dict[str
         if len(calm_rounds(taken)) >= rounds:
             break
     calm = calm_rounds(taken)
+    if len(calm) >= ENOUGH:
+        return [taken[i] for i in calm[:rounds]]
     others = sorted(set(range(len(taken))) - set(calm), key=lambda i: -min(taken[i]["roof"]))
     return [taken[i] for i in sorted((calm + others)[:rounds])]
 

@@ -269,10 +269,11 @@ def test_command_writes_its_results_and_names_what_is_absent(compared):
 def test_losses_are_marked():
     ratio = {"median": 0.5, "low": 0.4, "high": 0.6}
     row = {**vars(CASE), "peer": "p", "variant": "v", "own_ms": 2.0, "peer_ms": 1.0}
+    row |= {"calm_rounds": 2, "roof": [1.0]}
     about = {"processor": "P", "threads": 2, "date": "D", "command": "C", "rounds": 3}
     about |= {"versions": {}, "skipped": [], "roof_before": 1.0, "roof_after": 1.0}
     table = report.markdown({**about, "rows": [{**row, "ratio": ratio}]})
-    assert "| 2.00 | 1.00 | 0.50 [0.40, 0.60] (slower) |" in table
+    assert "| ~ small | predict | 2 | p | v | 2.00 | 1.00 | 0.50 [0.40, 0.60] (slower) |" in table
 
 
 @pytest.mark.peers
