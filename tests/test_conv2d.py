@@ -38,7 +38,7 @@ def around_tiles() -> list[ConvShape]:
     return shapes
 
 
-WIDENED = ConvShape((2, 28, 28, 1), (5, 5, 1, 6), padding="same")  # columns fill a vector
+WIDENED = ConvShape((3, 28, 28, 1), (5, 5, 1, 6), padding="same")  # columns fill a vector
 PICKED = [
     *around_tiles(),
     ConvShape((4, 40, 33, 3), (3, 3, 3, 6)),  # weight gradients in several chunks
@@ -60,10 +60,10 @@ PICKED = [
     ConvShape((2, 8, 9, 34), (3, 2, 17, 18), padding="same", groups=2),
     ConvShape((1, 1, 200, 3), (1, 5, 3, 16), padding="same"),
     WIDENED,
-    ConvShape((3, 7, 30, 2), (3, 3, 2, 1)),  # y and dx: many columns in one
-    ConvShape((2, 9, 26, 3), (3, 4, 3, 2), (1, 2), (1, 0, 2, 2)),  # each the stride apart
-    ConvShape((2, 9, 48, 3), (2, 3, 3, 3), (2, 3), "same", (2, 1)),
-    ConvShape((2, 16, 16, 3), (3, 3, 3, 40), padding="same"),  # dx only
+    ConvShape((8, 11, 34, 2), (3, 3, 2, 1)),  # y and dx: many columns in one
+    ConvShape((2, 20, 126, 3), (3, 4, 3, 2), (1, 2), (1, 0, 2, 2)),  # each the stride apart
+    ConvShape((4, 40, 96, 3), (2, 3, 3, 3), (2, 3), "same", (2, 1)),
+    ConvShape((8, 16, 16, 3), (3, 3, 3, 40), padding="same"),  # dx only
     ConvShape((1, 30, 4, 8), (2, 5, 8, 12), padding=(7, 0, 1, 0)),  # windows wholly in padding
 ]
 
@@ -214,7 +214,7 @@ def test_gates(isa, case, seed):
 
 @pytest.mark.parametrize("check", [check_epilogues, check_gates])
 def test_widened(check, isa):
-    for case in (WIDENED, ConvShape((2, 6, 30, 3), (3, 3, 3, 2), padding="same")):
+    for case in (WIDENED, ConvShape((4, 12, 44, 3), (3, 3, 3, 2), padding="same")):
         check(case, 0, Setting(isa, threads=2))
 
 

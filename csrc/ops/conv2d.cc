@@ -6,35 +6,41 @@
 namespace pycnn {
 namespace {
 
-// One row of the packed sub-kernel: output channel k of the layer, tap (t, u) of the pass.
-void pack_phase_row(const Conv2dBackwardData& op, const StridePhase& phase, dim_t cb, dim_t t,
-                    dim_t u, dim_t k, const float* w, float* out) noexcept {
-  const ConvPass& pass = phase.pass;
+// The lanes of one packed row: output channel k of the layer, tap u of the pass; w is the channel's
+// first weight in the tap's row of the kernel, and `first` the channel of dx, over all columns.
+void pack_phase_row(const Conv2dBackwardData& op, const StridePhase& phase, dim_t first, dim_t u,
+                    const float* w, float* out) noexcept {
   const PackedWeights& f = op.forward;
-  const dim_t nr = pass.tile->nr, Cg = f.C / f.G;
-  const dim_t blocks = pass.kblocks() / f.G, g = cb / blocks, first = cb % blocks * nr;
-  const dim_t lanes = std::min(nr, phase.columns * Cg - first);
-  const dim_t taps = pass.w.taps - (phase.columns - 1), r = phase.first_r - t * phase.step_r;
-  const float* block = w + (g * f.blocks() + k / f.nr) * f.block_floats() + k % f.nr;
-  std::fill_n(out, nr, 0.0f);
+  const dim_t nr = phase.pass.tile->nr, Cg = f.C / f.G, columns = phase.columns;
+  const dim_t lanes = std::min(nr, columns * Cg - first);
   for (dim_t lane = 0, count = 0; lane < lanes; lane += count) {  // a run of channels per column
-    const dim_t column = (first + lane) / Cg, c = (first + lane) % Cg, tap = u - column;
+    const dim_t column = columns > 1 ? (first + lane) / Cg : 0, c = first + lane - column * Cg;
+    const dim_t tap = u - column;
     count = std::min(Cg - c, lanes - lane);
-    if (tap < 0 || tap >= taps) continue;
-    const dim_t s = phase.first_s - tap * phase.step_s;
-    const float* row = block + ((r * f.S + s) * Cg + c) * f.nr;
+    if (tap < 0 || tap > phase.pass.w.taps - columns) {
+      std::fill_n(out + lane, count, 0.0f);
+      continue;
+    }
+    const float* row = w + ((phase.first_s - tap * phase.step_s) * Cg + c) * f.nr;
     for (dim_t i = 0; i < count; ++i) out[lane + i] = row[i * f.nr];
   }
+  std::fill(out + lanes, out + nr, 0.0f);
 }
 
 void pack_phase_block(const Conv2dBackwardData& op, const StridePhase& phase, dim_t cb,
                       const float* w, float* packed) noexcept {
   const ConvPass& pass = phase.pass;
-  const dim_t nr = pass.tile->nr, Kg = op.forward.K / op.forward.G;
+  const PackedWeights& f = op.forward;
+  const dim_t nr = pass.tile->nr, Cg = f.C / f.G, Kg = f.K / f.G;
+  const dim_t blocks = pass.kblocks() / f.G, g = cb / blocks, first = cb % blocks * nr;
+  const float* group = w + g * f.blocks() * f.block_floats();
   float* out = packed + phase.weights_at + cb * pass.h.taps * pass.w.taps * Kg * nr;
   for (dim_t t = 0; t < pass.h.taps; ++t) {
+    const float* tap_row = group + (phase.first_r - t * phase.step_r) * f.S * Cg * f.nr;
     for (dim_t u = 0; u < pass.w.taps; ++u) {
-      for (dim_t k = 0; k < Kg; ++k, out += nr) pack_phase_row(op, phase, cb, t, u, k, w, out);
+      for (dim_t k = 0; k < Kg; ++k, out += nr) {
+        pack_phase_row(op, phase, first, u, tap_row + k / f.nr * f.block_floats() + k % f.nr, out);
+      }
     }
   }
 }
@@ -43,7 +49,8 @@ void pack_phase_block(const Conv2dBackwardData& op, const StridePhase& phase, di
 void widen_phase(StridePhase& phase, Isa isa) {
   Axis& w = phase.pass.w;
   if (phase.pass.G > 1 || w.out_step > 1 || w.tap_step > 1 || w.taps < 2) return;
-  const dim_t m = columns_to_widen(w.out, phase.pass.K, w.taps, 1, isa);
+  const dim_t m = columns_to_widen(phase.pass.N * phase.pass.h.out * w.out, w.out, phase.pass.K,
+                                   w.taps, 1, isa);
   phase.columns = m;
   phase.pass.K *= m;
   w.taps += m - 1;

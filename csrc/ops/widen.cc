@@ -8,9 +8,12 @@
 namespace pycnn {
 namespace {
 
+constexpr dim_t kEnoughPixels = 2048;
 constexpr double kWorthwhile = 0.9;  // of the time: a gain below that is lost to preparations
 
-bool can_widen(const Conv2dShape& s) { return s.G == 1 && s.dilation.w == 1 && s.S > 1; }
+bool can_widen(const Conv2dShape& s) {
+  return s.G == 1 && s.dilation.w == 1 && s.S > 1 && s.N * s.P() * s.Q() >= kEnoughPixels;
+}
 
 // The divisor m of columns with the least cycles(m), for one column.
 template <class Cycles>
@@ -57,7 +60,8 @@ void for_each_copy(const Widening& op, Visit visit) {
 
 }  // namespace
 
-dim_t columns_to_widen(dim_t columns, dim_t n, dim_t taps, dim_t stride, Isa isa) {
+dim_t columns_to_widen(dim_t pixels, dim_t columns, dim_t n, dim_t taps, dim_t stride, Isa isa) {
+  if (pixels < kEnoughPixels) return 1;
   return cheapest(columns, n, isa, [&](dim_t m) {
     const dim_t rows = columns / m;
     return brgemm_cycles(rows, m * n, isa) / static_cast<double>(rows) *
@@ -75,7 +79,7 @@ Conv2dShape widened(const Conv2dShape& shape, dim_t columns) {
 
 Widening widen_forward(const Conv2dShape& s, Isa isa) {
   if (!can_widen(s)) return {};
-  const dim_t m = columns_to_widen(s.Q(), s.K, s.S, s.stride.w, isa);
+  const dim_t m = columns_to_widen(s.N * s.P() * s.Q(), s.Q(), s.K, s.S, s.stride.w, isa);
   return m > 1 ? make_widening(s, m, isa) : Widening{};
 }
 

@@ -11,8 +11,9 @@
 namespace pycnn {
 
 // How many of a row's outputs, of n channels and `taps` taps each, make one pixel: the divisor of
-// `columns` with the least estimated time; 1 where that gains little.
-dim_t columns_to_widen(dim_t columns, dim_t n, dim_t taps, dim_t stride, Isa isa);
+// `columns` with the least estimated time; 1 where that gains little, or where the layer's `pixels`
+// are too few to pay for a new kernel in every run.
+dim_t columns_to_widen(dim_t pixels, dim_t columns, dim_t n, dim_t taps, dim_t stride, Isa isa);
 
 struct Widening {
   dim_t columns = 1;  // m; 1: nothing is widened, the rest is unset
