@@ -212,6 +212,17 @@ def test_gates(isa, case, seed):
     check_gates(case, seed, Setting(isa))
 
 
+def test_widened_batches_change_no_bit(isa):
+    """A batch of three has enough pixels to be widened, one image has not."""
+    x, w, b, dy = arrays(WIDENED, 3, random_array)
+    together = all_passes(WIDENED, x, w, b, dy, Setting(isa))
+    one = ConvShape((1, *WIDENED.x_shape[1:]), WIDENED.w_shape, padding=WIDENED.padding)
+    for i in range(3):
+        alone = all_passes(one, x[i : i + 1], w, b, dy[i : i + 1], Setting(isa))
+        np.testing.assert_array_equal(together[0][i], alone[0][0])
+        np.testing.assert_array_equal(together[1][i], alone[1][0])
+
+
 @pytest.mark.parametrize("check", [check_epilogues, check_gates])
 def test_widened(check, isa):
     for case in (WIDENED, ConvShape((4, 12, 44, 3), (3, 3, 3, 2), padding="same")):

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "ops/conv_pass.h"
+#include "ops/elementwise.h"
 #include "ops/weights.h"
 #include "ops/widen.h"
 
@@ -73,6 +74,7 @@ struct Conv2dBackwardWeights {
   Widening widening;
   const BrgemmTile* tile = nullptr;
   PackPanelsFn pack_panels = nullptr;
+  Elementwise sum;                            // of the chunks
   std::optional<Pool2d> unpool;               // dy is the gradient of this pool's output
   dim_t x_image = 0, x_row = 0, x_pixel = 0;  // distances in x
   bool direct = false;                        // 1x1: the kernel reads x itself

@@ -13,8 +13,7 @@ constexpr dim_t kEnoughTasks = 16;
 constexpr dim_t kFlatRow = 64;               // pixels in a row of a 1x1 layer seen as rows
 constexpr dim_t kBlockPixels = 192;          // products summed between loads and stores of a tile
 constexpr dim_t kScratchFloats = 72 * 1024;  // packed operands stay in L2
-constexpr dim_t kChunkPixels = 512;  // a chunk smaller than this is not worth its partial sums
-constexpr dim_t kReducePiece = 1024;
+constexpr dim_t kChunkPixels = 512;   // a chunk smaller than this is not worth its partial sums
 constexpr dim_t kAliasFloats = 1024;  // pixels 4 KB apart share a set of L1
 
 using Op = Conv2dBackwardWeights;
@@ -228,19 +227,6 @@ void run_task(const Op& op, dim_t index, const float* x, const float* dy, const 
   }
 }
 
-// dw, or partial[0] itself, = partial[0] + ... in a binary tree over chunks; elements [begin, end)
-void add_chunks(float* partial, dim_t chunks, dim_t stride, dim_t begin, dim_t end,
-                float* dw) noexcept {
-  for (dim_t d = 1; d < chunks; d *= 2) {
-    for (dim_t i = 0; i + d < chunks; i += 2 * d) {
-      float* to = partial + i * stride;
-      const float* from = to + d * stride;
-      for (dim_t e = begin; e < end; ++e) to[e] += from[e];
-    }
-  }
-  if (dw != nullptr) std::copy(partial + begin, partial + end, dw + begin);
-}
-
 void choose_blocking(Op& op) {
   const Conv2dShape& s = op.shape;
   const dim_t Cg = s.C / s.G, blocks = op.weights.blocks(), nr = op.weights.nr;
@@ -301,6 +287,7 @@ Conv2dBackwardWeights make_conv2d_backward_weights(const Conv2dShape& shape, Siz
   }
   op.weights = make_packed_weights(s.R, s.S, s.C, s.K, s.G, isa);
   op.tile = &select_brgemm(s.K / s.G, isa);
+  op.sum = make_elementwise(op.weights.count(), isa);
   op.pack_panels = brgemm_family(isa).pack_panels;
   choose_blocking(op);
   return op;
@@ -318,10 +305,7 @@ void conv2d_backward_weights(const Conv2dBackwardWeights& op, const float* x, co
   });
   if (!op.partial()) return;
   const bool wide = op.widening.columns > 1;
-  worker.parallel_for(ceil_div(count, kReducePiece), [&](dim_t begin, dim_t end) noexcept {
-    add_chunks(workspace, op.chunks, count, begin * kReducePiece,
-               std::min(count, end * kReducePiece), wide ? nullptr : dw);
-  });
+  add_chunks(op.sum, workspace, op.chunks, wide ? workspace : dw, worker);
   if (!wide) return;
   worker.parallel_for(1,
                       [&](dim_t, dim_t) noexcept { narrow_gradient(op.widening, workspace, dw); });

@@ -13,7 +13,6 @@ constexpr dim_t kTaskFloats = 32 * 1024;  // of the result: its input lies in L2
 constexpr dim_t kTasksPerThread = 4;
 constexpr dim_t kEnoughTasks = 16;
 constexpr dim_t kChunkPixels = 256;  // a chunk smaller than this is not worth its partial sums
-constexpr dim_t kReducePiece = 1024;
 
 DepthwiseAxis with_runs(const Axis& axis, dim_t weight_at, dim_t weight_step) {
   DepthwiseAxis result{axis, weight_at, weight_step, {}};
@@ -157,18 +156,6 @@ void sum_task(const DepthwiseBackwardWeights& op, dim_t chunk, dim_t group, cons
   });
 }
 
-// dw = partial[0] + ... in a binary tree over chunk indices; elements [begin, end)
-void add_chunks(const DepthwiseBackwardWeights& op, float* partial, dim_t begin, dim_t end,
-                float* dw) noexcept {
-  for (dim_t d = 1; d < op.chunks; d *= 2) {
-    for (dim_t i = 0; i + d < op.chunks; i += 2 * d) {
-      float* to = partial + i * op.count() + begin;
-      op.eltwise->add(to, to + d * op.count(), to, end - begin);
-    }
-  }
-  std::copy(partial + begin, partial + end, dw + begin);
-}
-
 }  // namespace
 
 DepthwisePass make_depthwise_forward(const Conv2dShape& s, Isa isa) {
@@ -213,8 +200,9 @@ void depthwise_gather(const DepthwisePass& op, const float* x, const float* w,
 }
 
 DepthwiseBackwardWeights make_depthwise_backward_weights(const Conv2dShape& s, Isa isa) {
-  DepthwiseBackwardWeights op{s, forward_rows(s),         forward_columns(s),   {},
-                              1, &depthwise_kernels(isa), &eltwise_kernels(isa)};
+  DepthwiseBackwardWeights op{
+      s, forward_rows(s), forward_columns(s), {}, 1, &depthwise_kernels(isa), {}};
+  op.sum = make_elementwise(op.count(), isa);
   op.tile = choose_tile(op.rows.axis, op.columns.axis, s.C);
   const dim_t rows = s.N * s.P(), pixels = rows * s.Q();
   while (op.chunks * op.groups() < kEnoughTasks && rows >= 2 * op.chunks &&
@@ -234,10 +222,7 @@ void depthwise_backward_weights(const DepthwiseBackwardWeights& op, const float*
                op.chunks > 1 ? workspace + chunk * op.count() : dw);
     }
   });
-  if (op.chunks == 1) return;
-  worker.parallel_for(ceil_div(op.count(), kReducePiece), [&](dim_t begin, dim_t end) noexcept {
-    add_chunks(op, workspace, begin * kReducePiece, std::min(op.count(), end * kReducePiece), dw);
-  });
+  if (op.chunks > 1) add_chunks(op.sum, workspace, op.chunks, dw, worker);
 }
 
 }  // namespace pycnn

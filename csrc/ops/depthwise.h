@@ -9,8 +9,8 @@
 
 #include "base/parallel.h"
 #include "kernels/depthwise/depthwise.h"
-#include "kernels/eltwise/eltwise.h"
 #include "ops/axis.h"
+#include "ops/elementwise.h"
 
 namespace pycnn {
 
@@ -54,7 +54,7 @@ struct DepthwiseBackwardWeights {
   DepthwiseTile tile;
   dim_t chunks = 1;
   const DepthwiseKernels* kernels = nullptr;
-  const EltwiseKernels* eltwise = nullptr;
+  Elementwise sum;  // of the chunks
 
   dim_t count() const { return shape.R * shape.S * shape.C; }
   dim_t groups() const { return ceil_div(shape.C, tile.channels); }

@@ -9,7 +9,8 @@
 namespace pycnn {
 namespace {
 
-constexpr dim_t kBlock = 8192;  // 32 KB per stream: small tensors are one task
+constexpr dim_t kBlock = 8192;       // 32 KB per stream: small tensors are one task
+constexpr dim_t kChunkPiece = 1024;  // of every chunk: their sum stays in L1
 static_assert(kBlock % kDropoutAlign == 0);
 
 // body(first element, count) over [0, count) in blocks
@@ -24,6 +25,20 @@ void for_blocks(dim_t count, Worker& worker, Body&& body) noexcept {
 }  // namespace
 
 Elementwise make_elementwise(dim_t count, Isa isa) { return {count, &eltwise_kernels(isa)}; }
+
+void add_chunks(const Elementwise& op, float* partial, dim_t chunks, float* sum,
+                Worker& worker) noexcept {
+  worker.parallel_for(ceil_div(op.count, kChunkPiece), [&](dim_t first, dim_t last) noexcept {
+    const dim_t begin = first * kChunkPiece, end = std::min(op.count, last * kChunkPiece);
+    for (dim_t d = 1; d < chunks; d *= 2) {
+      for (dim_t i = 0; i + d < chunks; i += 2 * d) {
+        float* to = partial + i * op.count + begin;
+        op.kernels->add(to, to + d * op.count, to, end - begin);
+      }
+    }
+    if (sum != partial) std::copy(partial + begin, partial + end, sum + begin);
+  });
+}
 
 void add_forward(const Elementwise& op, const float* a, const float* b, float* y,
                  Worker& worker) noexcept {

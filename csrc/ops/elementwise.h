@@ -17,6 +17,10 @@ struct Elementwise {
   const EltwiseKernels* kernels = nullptr;
 };
 Elementwise make_elementwise(dim_t count, Isa isa);
+// sum = partial[0] + partial[1] + ..., `chunks` arrays one behind the other, in a binary tree over
+// their indices: the same bits for any number of workers. partial is overwritten; sum may be it.
+void add_chunks(const Elementwise& op, float* partial, dim_t chunks, float* sum,
+                Worker& worker) noexcept;
 
 // y = a + b
 void add_forward(const Elementwise& op, const float* a, const float* b, float* y,
