@@ -5,7 +5,7 @@ Values of a graph are integers. Shapes are tuples whose first extent is None whe
 Padding is "valid", "same" or (top, bottom, left, right). Images are NHWC, kernels HWIO.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -159,10 +159,48 @@ class Graph:
     def shape(self, value: int) -> tuple[int | None, ...]: ...
     def nodes(self) -> list[dict[str, Any]]: ...
 
+class Variable:
+    """A weight, in the layout the kernels of one ISA read. Reading and writing see whole steps.
+
+    `groups` is that of the convolution whose kernel it is (1 for dense); None: as its shape says.
+    """
+
+    def __init__(self, shape: Sequence[int], groups: int | None = None) -> None: ...
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def version(self) -> int: ...
+    def get(self) -> NDArray[np.float32]: ...
+    def set(self, array: NDArray[np.float32]) -> None: ...
+
+class OptimizerState:
+    """Slots of the variables an optimizer trains, zero at first, and the steps it has taken."""
+
+    iterations: int
+    def __init__(self) -> None: ...
+    def get(self, variable: Variable, slot: str) -> NDArray[np.float32]: ...
+    def set(self, variable: Variable, slot: str, array: NDArray[np.float32]) -> None: ...
+
+def read(
+    variables: Sequence[Variable],
+    optimizer: OptimizerState | None = None,
+    slots: Sequence[str] = (),
+    slot_variables: Sequence[Variable] = (),
+) -> tuple[list[NDArray[np.float32]], list[list[NDArray[np.float32]]], int]:
+    """(weights, slots by name, iterations) of one and the same step."""
+
+def write(variables: Sequence[Variable], arrays: Sequence[NDArray[np.float32]]) -> None:
+    """Sets all, between two steps; none where a shape does not fit."""
+
+def groups_of(graph: Graph) -> dict[str, int | None]:
+    """For each parameter of a graph what Variable takes as groups."""
+
 class Parameters:
-    """Weights and optimizer state of the parameters of a graph, packed for one ISA."""
+    """The variables that a graph calls its parameters, by name."""
 
     def __init__(self, graph: Graph, isa: str | None = None, memory: str = "planned") -> None: ...
+    @staticmethod
+    def of(variables: Mapping[str, Variable]) -> Parameters: ...
     @property
     def isa(self) -> str: ...
     def names(self) -> list[str]: ...
@@ -173,7 +211,13 @@ class Plan:
     """A graph made ready to run at one batch size. Runs allocate nothing and release the GIL."""
 
     def __init__(
-        self, graph: Graph, parameters: Parameters, batch: int, memory: str = "planned"
+        self,
+        graph: Graph,
+        parameters: Parameters,
+        batch: int,
+        memory: str = "planned",
+        optimizer: OptimizerState | None = None,
+        operations_per_thread: float = 4e6,
     ) -> None: ...
     @property
     def batch(self) -> int: ...
@@ -181,6 +225,8 @@ class Plan:
     def arena_bytes(self) -> int: ...
     @property
     def arena_lower_bound(self) -> int: ...
+    @property
+    def useful_threads(self) -> int: ...
     def run(
         self,
         inputs: Sequence[NDArray[Any]],
@@ -190,11 +236,11 @@ class Plan:
         start: int = 0,
         learning_rate: float = 0.0,
         seed: int = 0,
-        step: int = 0,
+        step: int | None = None,
     ) -> tuple[float, ...]: ...
     def output(self, index: int) -> NDArray[np.float32]: ...
     def profile(
-        self, inputs: Sequence[NDArray[Any]], *, repeats: int = 10, step: int = 1
+        self, inputs: Sequence[NDArray[Any]], *, repeats: int = 10, step: int | None = None
     ) -> list[tuple[str, str, float]]: ...
     def capsule(self) -> object: ...
     def steps(self) -> list[str]: ...

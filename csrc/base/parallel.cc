@@ -5,9 +5,12 @@
 #include <pthread.h>
 
 #include <algorithm>
+#include <chrono>
+#include <limits>
 
 #include "base/arch.h"
 #include "base/error.h"
+#include "base/gate.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -38,13 +41,38 @@ class FloatMode {
 #endif
 };
 
-// GNU OpenMP hangs when a forked child enters a region after its parent did, here or in another
-// library: every child runs serially.
-std::atomic<bool> serial_child{false};
-const int fork_handler =
-    pthread_atfork(nullptr, nullptr, [] { serial_child.store(true, std::memory_order_relaxed); });
-
 std::atomic<int> requested_threads{0};
+const int initial_omp_threads = omp_get_max_threads();
+
+constexpr std::int64_t kPollInterval = 10'000'000;  // nanoseconds
+constexpr std::int64_t kLongPiece = 20'000'000;
+constexpr int kGoesOn = std::numeric_limits<int>::max();
+
+std::int64_t now() noexcept {
+  return std::chrono::steady_clock::now().time_since_epoch() / std::chrono::nanoseconds(1);
+}
+
+// GNU OpenMP ends the process where it cannot make a thread. So each thread that starts regions
+// first tries whether the system makes as many as it wants, all alive at once.
+int creatable_threads(int wanted) noexcept {
+  thread_local int known = 1, most = kMaxThreads;  // each thread that starts regions has a team
+  wanted = std::min(wanted, most);
+  if (wanted <= known) return wanted;
+  std::atomic<int> go{0};
+  const auto wait = [](void* flag) -> void* {
+    static_cast<std::atomic<int>*>(flag)->wait(0);
+    return nullptr;
+  };
+  pthread_t made[kMaxThreads];
+  int count = 0;
+  while (count < wanted - 1 && pthread_create(&made[count], nullptr, wait, &go) == 0) ++count;
+  go.store(1);
+  go.notify_all();
+  for (int i = 0; i < count; ++i) pthread_join(made[i], nullptr);
+  known = count + 1;
+  if (known < wanted) most = known;
+  return known;
+}
 
 }  // namespace
 
@@ -54,7 +82,21 @@ struct alignas(64) Share {
 
 class Team {
  public:
-  explicit Team(int spin) : spin_(spin) {}
+  Team(int spin, bool (*stop)()) : spin_(spin), stop_(stop), polled_(stop ? now() : 0) {}
+
+  bool stoppable() const noexcept { return stop_ != nullptr; }
+  int stop_stage() const noexcept { return stop_stage_.load(std::memory_order_relaxed); }
+
+  // For worker 0.
+  void begin_stage(int stage, bool may_stop) noexcept {
+    stage_ = stage;
+    may_stop_ = may_stop;
+  }
+  void poll() noexcept {
+    if (!may_stop_ || stop_stage() != kGoesOn || now() - polled_ < kPollInterval) return;
+    if (stop_()) stop_stage_.store(stage_, std::memory_order_relaxed);
+    polled_ = now();
+  }
 
   void barrier(int size, std::uint32_t& generation) noexcept {
     const std::uint32_t mine = generation++;
@@ -75,16 +117,51 @@ class Team {
 
  private:
   const int spin_;
+  bool (*const stop_)();
+  std::int64_t polled_;
+  int stage_ = 0;
+  bool may_stop_ = false;
+  std::atomic<int> stop_stage_{kGoesOn};  // set within the stage, before its last barrier
   alignas(64) std::atomic<int> arrived_{0};
   alignas(64) std::atomic<std::uint32_t> generation_{0};
 };
+
+Worker::Worker(Team& team, int id, int size, std::byte* scratch)
+    : team_(team), id_(id), size_(size), scratch_(scratch), stoppable_(team.stoppable()) {}
+
+void Worker::begin_stage(int stage, bool may_stop) noexcept {
+  if (id_ != 0 || !stoppable_) return;
+  team_.begin_stage(stage, may_stop);
+  team_.poll();
+}
+
+bool Worker::stopped_in(int stage) const noexcept {
+  return stoppable_ && team_.stop_stage() <= stage;
+}
+
+// Between two pieces of a loop that may be stopped. A piece that took long makes the next shorter.
+bool Worker::stop_asked(dim_t tasks) noexcept {
+  const std::int64_t time = now();
+  if (piece_limit_ == 0) {
+    piece_limit_ = std::max<dim_t>(1, tasks / (dim_t{32} * size_));
+  } else if (time - piece_began_ > kLongPiece) {
+    piece_limit_ = std::max<dim_t>(1, piece_limit_ / 4);
+  }
+  piece_began_ = time;
+  if (id_ == 0) team_.poll();
+  return team_.stop_stage() != kGoesOn;
+}
 
 void Worker::barrier() noexcept {
   if (size_ > 1) team_.barrier(size_, barrier_generation_);
 }
 
 bool Worker::next_piece(dim_t tasks, dim_t& begin, dim_t& end) noexcept {
-  const dim_t piece = std::max<dim_t>(1, tasks / (dim_t{8} * size_));
+  dim_t piece = std::max<dim_t>(1, tasks / (dim_t{8} * size_));
+  if (stoppable_) {
+    if (stop_asked(tasks)) return false;
+    piece = std::min(piece, piece_limit_);
+  }
   for (; victim_ < size_; ++victim_) {
     const int owner = (id_ + victim_) % size_;
     const dim_t first = tasks * owner / size_, last = tasks * (owner + 1) / size_;
@@ -104,28 +181,28 @@ void Worker::finish_loop() noexcept {
   barrier();
   phase_ ^= 1;
   victim_ = 0;
+  piece_limit_ = 0;
 }
 
-void run_region(int threads, std::byte* scratch, std::size_t scratch_stride, RegionBody body,
-                void* context) noexcept {
-  threads = fork_handler == 0 ? std::min(threads, kMaxThreads) : 1;
-  const bool serial =
-      threads <= 1 || serial_child.load(std::memory_order_relaxed) || omp_in_parallel();
-  if (serial) {
+void run_region(const Region& region, RegionBody body, void* context) noexcept {
+  // GNU OpenMP hangs when a forked child enters a region after its parent did, here or in another
+  // library: every child runs serially.
+  const bool serial = region.threads <= 1 || fork_count() != 0 || omp_in_parallel();
+  const int threads = serial ? 1 : creatable_threads(std::min(region.threads, kMaxThreads));
+  // More threads than processors: a spinning thread would hold up the one it waits for.
+  Team team(threads > 1 && threads <= available_threads() ? kSpinPauses : 0, region.stop);
+  if (threads == 1) {
     const FloatMode mode;
-    Team team(0);
-    Worker worker(team, 0, 1, scratch);
+    Worker worker(team, 0, 1, region.scratch);
     body(worker, context);
     return;
   }
-  // More threads than processors: a spinning thread would hold up the one it waits for.
-  Team team(threads <= available_threads() ? kSpinPauses : 0);
 #pragma omp parallel num_threads(threads)
   {
     const FloatMode mode;
     const int id = omp_get_thread_num();
     Worker worker(team, id, omp_get_num_threads(),
-                  scratch + static_cast<std::size_t>(id) * scratch_stride);
+                  region.scratch + static_cast<std::size_t>(id) * region.scratch_stride);
     body(worker, context);
   }
 }
@@ -139,7 +216,9 @@ void set_num_threads(int threads) {
 
 int num_threads() {
   const int requested = requested_threads.load();
-  return requested > 0 ? requested : available_threads();
+  const int threads = requested > 0 ? requested : available_threads();
+  const int limit = omp_get_max_threads();
+  return limit < initial_omp_threads ? std::min(threads, limit) : threads;
 }
 
 }  // namespace pycnn

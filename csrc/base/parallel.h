@@ -17,8 +17,7 @@ class Team;
 
 class Worker {
  public:
-  Worker(Team& team, int id, int size, std::byte* scratch)
-      : team_(team), id_(id), size_(size), scratch_(scratch) {}
+  Worker(Team& team, int id, int size, std::byte* scratch);
 
   int id() const { return id_; }
   int size() const { return size_; }
@@ -31,13 +30,19 @@ class Worker {
   // returns when all tasks are done.
   template <class Body>
   void parallel_for(dim_t tasks, Body&& body) noexcept {
-    if (size_ == 1) {
+    if (size_ == 1 && !stoppable_) {
       if (tasks > 0) body(dim_t{0}, tasks);
       return;
     }
     for (dim_t begin, end; next_piece(tasks, begin, end);) body(begin, end);
     finish_loop();
   }
+
+  // A region may be stopped in the middle of a stage (a step of a plan): the loops of that stage
+  // then end early, and every worker sees, once it has left the stage, that it was the last.
+  // Worker 0 looks whether to stop; where may_stop is false it does not.
+  void begin_stage(int stage, bool may_stop) noexcept;
+  bool stopped_in(int stage) const noexcept;
 
   // body() on one thread while the others wait.
   template <class Body>
@@ -48,6 +53,7 @@ class Worker {
 
  private:
   bool next_piece(dim_t tasks, dim_t& begin, dim_t& end) noexcept;
+  bool stop_asked(dim_t tasks) noexcept;
   void finish_loop() noexcept;
 
   Team& team_;
@@ -56,25 +62,36 @@ class Worker {
   int victim_ = 0;  // whose share is being worked on, as an offset from id_
   int phase_ = 0;   // which of the team's two sets of counters is in use
   std::uint32_t barrier_generation_ = 0;
+  const bool stoppable_;
+  dim_t piece_limit_ = 0;         // of the loop that runs, where it may be stopped; 0: none runs
+  std::int64_t piece_began_ = 0;  // nanoseconds
 };
 
-// Runs body(worker, context) on `threads` threads (1 in a forked child and inside another region),
-// in the engine's floating-point mode: round to nearest, subnormals flushed to zero. The caller's
-// mode is restored. scratch is threads * scratch_stride bytes, provided by the caller.
+struct Region {
+  int threads = 1;               // at most; 1 in a forked child and inside another region
+  std::byte* scratch = nullptr;  // threads * scratch_stride bytes
+  std::size_t scratch_stride = 0;
+  bool (*stop)() = nullptr;  // asked every few milliseconds by worker 0
+};
+
+// Runs body(worker, context) on the threads of the region, in the engine's floating-point mode:
+// round to nearest, subnormals flushed to zero. The caller's mode is restored. Where the system
+// makes no further threads, there are fewer.
 using RegionBody = void (*)(Worker& worker, void* context) noexcept;
-void run_region(int threads, std::byte* scratch, std::size_t scratch_stride, RegionBody body,
-                void* context) noexcept;
+void run_region(const Region& region, RegionBody body, void* context) noexcept;
 
 template <class Body>
-void run_region(int threads, std::byte* scratch, std::size_t scratch_stride, Body& body) noexcept {
+void run_region(const Region& region, Body& body) noexcept {
   run_region(
-      threads, scratch, scratch_stride,
+      region,
       [](Worker& worker, void* context) noexcept { (*static_cast<Body*>(context))(worker); },
       &body);
 }
 
-void set_num_threads(
-    int threads);  // throws Error unless 1 <= threads <= kMaxThreads; 0 = automatic
+// Throws Error unless 1 <= threads <= kMaxThreads; 0 = automatic.
+void set_num_threads(int threads);
+// For regions that the calling thread starts; never more than OpenMP's own limit for it, where
+// that was lowered (omp_set_num_threads, threadpoolctl).
 int num_threads();
 
 }  // namespace pycnn

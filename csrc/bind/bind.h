@@ -6,7 +6,12 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <exception>
+#include <optional>
 #include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
 
 #include "base/shape.h"
 
@@ -16,10 +21,42 @@ namespace py = pybind11;
 
 void register_errors(py::module_& m);
 void register_graph(py::module_& m);
-void register_parameters(py::module_& m);
+void register_variables(py::module_& m);
 void register_plan(py::module_& m);
 void register_machine(py::module_& m);
 
+using FloatArray = py::array_t<float, py::array::c_style>;
+
 py::tuple to_tuple(const Shape& shape);  // None for the batch
+py::array_t<float> to_array(const Shape& shape, const std::vector<float>& values);
+std::string shape_text(const py::array& array);
+
+// body() without Python's lock, which the thread inside a gate may need. Not a scope: at the end of
+// the process Python ends other threads where they take the lock, by unwinding, and a destructor
+// must not be unwound.
+template <class Body>
+std::invoke_result_t<Body> without_gil(Body&& body) {
+  PyThreadState* const thread = PyEval_SaveThread();
+  std::exception_ptr failure;
+  if constexpr (std::is_void_v<std::invoke_result_t<Body>>) {
+    try {
+      body();
+    } catch (const std::exception&) {
+      failure = std::current_exception();
+    }
+    PyEval_RestoreThread(thread);
+    if (failure) std::rethrow_exception(failure);
+  } else {
+    std::optional<std::invoke_result_t<Body>> result;
+    try {
+      result.emplace(body());
+    } catch (const std::exception&) {
+      failure = std::current_exception();
+    }
+    PyEval_RestoreThread(thread);
+    if (failure) std::rethrow_exception(failure);
+    return std::move(*result);
+  }
+}
 
 }  // namespace pycnn

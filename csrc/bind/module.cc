@@ -6,7 +6,7 @@ PYBIND11_MODULE(_core, m) {
   m.attr("__version__") = PYCNN_VERSION;
   pycnn::register_errors(m);
   pycnn::register_graph(m);
-  pycnn::register_parameters(m);
+  pycnn::register_variables(m);
   pycnn::register_plan(m);
   pycnn::register_machine(m);
 }

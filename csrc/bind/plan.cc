@@ -1,19 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "plan/plan.h"
 
+#include <pthread.h>
+
 #include <algorithm>
 
 #include "bind/bind.h"
 #include "bind/predict.h"
 
 namespace pycnn {
-namespace {
 
-using py::literals::operator""_a;
-using FloatArray = py::array_t<float, py::array::c_style>;
-using RowArray = py::array_t<std::int64_t, py::array::c_style>;
-
-py::array to_array(const Shape& shape, const std::vector<float>& values) {
+py::array_t<float> to_array(const Shape& shape, const std::vector<float>& values) {
   std::vector<py::ssize_t> extents;
   for (int i = 0; i < shape.rank(); ++i) extents.push_back(static_cast<py::ssize_t>(shape[i]));
   return py::array_t<float>(extents, values.data());
@@ -23,6 +20,11 @@ std::string shape_text(const py::array& array) {
   std::vector<dim_t> dims(array.shape(), array.shape() + array.ndim());
   return dims.size() <= static_cast<std::size_t>(kMaxRank) ? Shape(dims).text() : "rank > 8";
 }
+
+namespace {
+
+using py::literals::operator""_a;
+using RowArray = py::array_t<std::int64_t, py::array::c_style>;
 
 bool has_dtype(const py::array& array, DType dtype) {
   switch (dtype) {
@@ -62,10 +64,16 @@ std::vector<const Value*> input_values(const Graph& graph) {
   return values;
 }
 
-// True when Python has a pending signal (Ctrl-C). Called without the GIL, between steps.
+// Python runs signal handlers in its main thread only: others need not ask, and could not once the
+// process is ending. A child's main thread is the one that forked.
+unsigned long main_thread = 0;  // NOLINT(runtime/int): Python's type
+
+// True when a signal handler raised (Ctrl-C). Called without Python's lock by the main thread.
 bool signal_pending() {
-  const py::gil_scoped_acquire gil;
-  return PyErr_CheckSignals() != 0;
+  const PyGILState_STATE lock = PyGILState_Ensure();
+  const bool raised = PyErr_CheckSignals() != 0;
+  PyGILState_Release(lock);
+  return raised;
 }
 
 py::tuple scalars(const Plan& plan, const RunResult& result) {
@@ -81,7 +89,8 @@ py::tuple scalars(const Plan& plan, const RunResult& result) {
 // Checked pointers into the arrays, which the caller keeps.
 RunRequest make_request(const Plan& plan, const std::vector<py::array>& inputs,
                         const std::vector<py::object>& outputs, const std::optional<RowArray>& rows,
-                        dim_t start, float learning_rate, std::uint64_t seed, std::uint32_t step) {
+                        dim_t start, float learning_rate, std::uint64_t seed,
+                        std::optional<std::uint32_t> step) {
   RunRequest request;
   const std::vector<const Value*> expected = input_values(plan.graph());
   PYCNN_CHECK_VALUE(inputs.size() == expected.size(), "plan.run: expected ", expected.size(),
@@ -117,17 +126,14 @@ RunRequest make_request(const Plan& plan, const std::vector<py::array>& inputs,
   }
   request.start = start;
   request.learning_rate = learning_rate;
-  request.random = {seed, step};
-  request.interrupted = signal_pending;
+  request.seed = seed;
+  request.step = step;
+  if (PyThread_get_thread_ident() == main_thread) request.interrupted = signal_pending;
   return request;
 }
 
 py::tuple run(Plan& plan, const RunRequest& request) {
-  RunResult result;
-  {
-    const py::gil_scoped_release release;
-    result = plan.run(request);
-  }
+  const RunResult result = without_gil([&] { return plan.run(request); });
   if (result.interrupted) throw py::error_already_set();
   return scalars(plan, result);
 }
@@ -135,11 +141,7 @@ py::tuple run(Plan& plan, const RunRequest& request) {
 std::vector<std::tuple<std::string, std::string, double>> profile(Plan& plan,
                                                                   const RunRequest& request,
                                                                   int repeats) {
-  std::vector<StepTime> times;
-  {
-    const py::gil_scoped_release release;
-    times = plan.profile(request, repeats);
-  }
+  std::vector<StepTime> times = without_gil([&] { return plan.profile(request, repeats); });
   std::vector<std::tuple<std::string, std::string, double>> rows;
   for (StepTime& t : times) rows.emplace_back(std::move(t.op), std::move(t.name), t.seconds);
   return rows;
@@ -180,75 +182,48 @@ py::capsule lend(const py::object& self) {
   });
 }
 
-Isa isa_argument(const std::optional<std::string>& name) {
-  return name ? isa_from_name(*name) : default_isa();
-}
-
 }  // namespace
 
-void register_parameters(py::module_& m) {
-  py::class_<Parameters, std::shared_ptr<Parameters>>(m, "Parameters")
-      .def(py::init([](const Graph& graph, const std::optional<std::string>& isa,
-                       const std::string& memory) {
-             return std::make_shared<Parameters>(graph, isa_argument(isa), memory_mode(memory));
-           }),
-           "graph"_a, "isa"_a = py::none(), "memory"_a = "planned")
-      .def_property_readonly("isa", [](const Parameters& p) { return name_of(p.isa()); })
-      .def("names",
-           [](const Parameters& p) {
-             std::vector<std::string> names;
-             for (const ParameterSpec& spec : p.specs()) names.push_back(spec.name);
-             return names;
-           })
-      .def(
-          "get",
-          [](Parameters& p, const std::string& name, const std::string& slot) {
-            const int i = p.index_of(name);
-            return to_array(p.specs()[static_cast<std::size_t>(i)].shape, p.get(i, slot));
-          },
-          "name"_a, "slot"_a = "")
-      .def(
-          "set",
-          [](Parameters& p, const std::string& name, const FloatArray& array,
-             const std::string& slot) {
-            const int i = p.index_of(name);
-            const Shape& shape = p.specs()[static_cast<std::size_t>(i)].shape;
-            const std::vector<dim_t> got(array.shape(), array.shape() + array.ndim());
-            PYCNN_CHECK_SHAPE(array.ndim() <= kMaxRank && Shape(got) == shape, "parameter ", name,
-                              ": expected ", shape.text(), ", got ", shape_text(array));
-            p.set(i, slot, array.data());
-          },
-          "name"_a, py::arg("array").noconvert(), "slot"_a = "");
-}
-
 void register_plan(py::module_& m) {
+  main_thread =
+      py::module_::import("threading").attr("main_thread")().attr("ident").cast<unsigned long>();
+  pthread_atfork(nullptr, nullptr, [] { main_thread = PyThread_get_thread_ident(); });
   py::class_<Plan>(m, "Plan")
       .def(py::init([](const Graph& graph, std::shared_ptr<Parameters> parameters, dim_t batch,
-                       const std::string& memory) {
-             return std::make_unique<Plan>(graph, std::move(parameters), batch,
-                                           memory_mode(memory));
+                       const std::string& memory, std::shared_ptr<OptimizerState> optimizer,
+                       double operations_per_thread) {
+             const PlanOptions options{memory_mode(memory), std::move(optimizer),
+                                       operations_per_thread};
+             return without_gil([&] {
+               return std::make_unique<Plan>(graph, std::move(parameters), batch, options);
+             });
            }),
-           "graph"_a, "parameters"_a, "batch"_a, "memory"_a = "planned")
+           "graph"_a, "parameters"_a, "batch"_a, "memory"_a = "planned", "optimizer"_a = py::none(),
+           "operations_per_thread"_a = PlanOptions{}.operations_per_thread)
       .def_property_readonly("batch", &Plan::batch)
       .def_property_readonly("arena_bytes", &Plan::arena_bytes)
       .def_property_readonly("arena_lower_bound", &Plan::arena_lower_bound)
+      .def_property_readonly("useful_threads", &Plan::useful_threads)
       .def(
           "run",
           [](Plan& plan, const std::vector<py::array>& inputs,
              const std::vector<py::object>& outputs, const std::optional<RowArray>& rows,
-             dim_t start, float learning_rate, std::uint64_t seed, std::uint32_t step) {
+             dim_t start, float learning_rate, std::uint64_t seed,
+             std::optional<std::uint32_t> step) {
             return run(plan,
                        make_request(plan, inputs, outputs, rows, start, learning_rate, seed, step));
           },
           "inputs"_a, "outputs"_a = py::tuple(), py::kw_only(), "rows"_a = py::none(),
-          "start"_a = 0, "learning_rate"_a = 0.0f, "seed"_a = 0, "step"_a = 0)
+          "start"_a = 0, "learning_rate"_a = 0.0f, "seed"_a = 0, "step"_a = py::none())
       .def(
           "profile",
-          [](Plan& plan, const std::vector<py::array>& inputs, int repeats, std::uint32_t step) {
+          [](Plan& plan, const std::vector<py::array>& inputs, int repeats,
+             std::optional<std::uint32_t> step) {
+            if (!step && !plan.counts_steps()) step = 1;
             return profile(plan, make_request(plan, inputs, {}, std::nullopt, 0, 0, 0, step),
                            repeats);
           },
-          "inputs"_a, py::kw_only(), "repeats"_a = 10, "step"_a = 1)
+          "inputs"_a, py::kw_only(), "repeats"_a = 10, "step"_a = py::none())
       .def(
           "output",
           [](const Plan& plan, int index) {

@@ -29,7 +29,7 @@ double least_seconds(int threads, Work work) {
       if (worker.id() == 0) best = std::min(best, seconds);
     }
   };
-  run_region(threads, nullptr, 0, body);
+  run_region({.threads = threads}, body);
   return best;
 }
 

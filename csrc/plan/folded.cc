@@ -19,7 +19,8 @@ std::size_t FoldedWeights::bytes() const {
 
 void FoldedWeights::refresh(std::uint64_t version) noexcept {
   if (version_.load(std::memory_order_acquire) == version) return;
-  const std::lock_guard<std::mutex> lock(folding_);  // plans of other batch sizes may be starting
+  // Plans of other batch sizes may be starting.
+  const Entry folding(folding_, Access::exclusive, "fold");
   if (version_.load(std::memory_order_relaxed) == version) return;
   fold();
   version_.store(version, std::memory_order_release);

@@ -9,9 +9,9 @@
 
 #include <atomic>
 #include <cstdint>
-#include <mutex>
 #include <vector>
 
+#include "base/gate.h"
 #include "ops/weights.h"
 #include "plan/storage.h"
 
@@ -44,7 +44,7 @@ class FoldedWeights {
   Storage kernel_, bias_;
   std::vector<double> scale_;
   std::atomic<std::uint64_t> version_{0};
-  std::mutex folding_;
+  Gate folding_;
 };
 
 }  // namespace pycnn

@@ -34,10 +34,11 @@ int in_place_input(OpKind op) {
 }  // namespace
 
 Lowering::Lowering(const Graph& graph, const std::vector<Node>& nodes, Parameters& parameters,
-                   dim_t batch)
+                   OptimizerState& optimizer, dim_t batch)
     : graph_(graph),
       nodes_(nodes),
       parameters_(parameters),
+      optimizer_(optimizer),
       batch_(batch),
       trains_(
           std::any_of(nodes.begin(), nodes.end(), [](const Node& n) { return is_update(n.op); })) {
@@ -56,24 +57,25 @@ std::size_t Lowering::bytes_of(ValueId v) const {
 }
 
 // The layout of a parameter, which must be what this graph takes it for.
-std::optional<PackedWeights> Lowering::stored_layout(const Node& node) const {
-  const ParameterSpec wanted = parameter_spec(graph_, node, isa());
-  const ParameterSpec& stored = parameters_.specs()[index(parameters_.index_of(node.name))];
-  PYCNN_CHECK_SHAPE(wanted.shape == stored.shape, "parameter ", node.name, ": the graph expects ",
-                    wanted.shape.text(), ", the parameters hold ", stored.shape.text());
-  const bool same_groups =
-      !wanted.packed || (stored.packed && wanted.packed->G == stored.packed->G);
-  PYCNN_CHECK_VALUE(same_groups && (wanted.packed || !stored.packed || !wanted.read), "parameter ",
-                    node.name, ": the parameters hold it for another op or number of groups");
-  return stored.packed;
+std::optional<PackedWeights> Lowering::stored_layout(const ParameterSpec& wanted) const {
+  const Variable& stored = *parameters_.variable(wanted.name);
+  PYCNN_CHECK_SHAPE(wanted.shape == stored.shape(), "parameter ", wanted.name,
+                    ": the graph expects ", wanted.shape.text(), ", the parameters hold ",
+                    stored.shape().text());
+  PYCNN_CHECK_VALUE(!wanted.read || wanted.packed == stored.layout(), "parameter ", wanted.name,
+                    ": the parameters hold it for another op or number of groups");
+  return stored.layout();
 }
 
 // Kernels and their gradients are packed; sums of such gradients, too. Nothing else may read them.
 void Lowering::propagate_layouts() {
+  for (const ParameterSpec& spec : parameter_specs(graph_, isa())) {
+    program_.layout[index(graph_.parameter_named(spec.name))] = stored_layout(spec);
+  }
   for (const Node& node : nodes_) {
     std::optional<PackedWeights> layout;
     if (node.op == OpKind::parameter) {
-      layout = stored_layout(node);
+      layout = program_.layout[index(node.outputs[0])];
     } else if (node.op == OpKind::conv2d_backward_weights ||
                node.op == OpKind::dense_backward_weights) {
       layout = program_.layout[index(node.inputs[2])];
@@ -123,7 +125,7 @@ BufferId Lowering::fixed_buffer(float* memory) {
 
 float* Lowering::parameter_of(ValueId v) {
   if (v == kNoValue) return nullptr;
-  return parameters_.data(parameters_.index_of(graph_.producer(v).name));
+  return parameters_.variable(graph_.producer(v).name)->values().data();
 }
 
 FoldedWeights* Lowering::fold_norm(const Node& node) {
@@ -266,8 +268,8 @@ Program Lowering::lower() {
 }
 
 Program lower(const Graph& graph, const std::vector<Node>& nodes, Parameters& parameters,
-              dim_t batch) {
-  return Lowering(graph, nodes, parameters, batch).lower();
+              OptimizerState& optimizer, dim_t batch) {
+  return Lowering(graph, nodes, parameters, optimizer, batch).lower();
 }
 
 }  // namespace pycnn

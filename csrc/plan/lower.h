@@ -64,10 +64,11 @@ struct Program {
   std::vector<std::optional<PackedWeights>> layout;    // by ValueId: gradients of packed kernels
   std::vector<Shape> shapes;                           // by ValueId, with the batch filled in
   std::vector<std::shared_ptr<FoldedWeights>> folded;  // to be refreshed before a run
+  std::vector<std::shared_ptr<Variable>> updated;      // that a complete run changes
   std::size_t scratch_bytes = 0;                       // per thread
 };
 
 Program lower(const Graph& graph, const std::vector<Node>& nodes, Parameters& parameters,
-              dim_t batch);
+              OptimizerState& optimizer, dim_t batch);
 
 }  // namespace pycnn

@@ -333,8 +333,9 @@ void Lowering::lower_loss(const Node& node) {
 
 void Lowering::lower_update(const Node& node) {
   const ValueId parameter = node.inputs[0];
-  const int slot = parameters_.index_of(graph_.producer(parameter).name);
-  float* w = parameters_.data(slot);
+  const auto& variable = parameters_.variable(graph_.producer(parameter).name);
+  float* w = variable->values().data();
+  program_.updated.push_back(variable);
   const BufferId sample = buffer_of(node.inputs[1]);
   const dim_t count = count_of(node.inputs[1]);
   if (node.op == OpKind::moving_average) {
@@ -345,14 +346,14 @@ void Lowering::lower_update(const Node& node) {
   } else if (node.op == OpKind::sgd) {
     const auto& attrs = node.attrs_as<SgdAttrs>();
     const Sgd op = make_sgd(count, attrs.momentum, attrs.nesterov, attrs.weight_decay, isa());
-    float* velocity = attrs.momentum != 0 ? parameters_.data(slot, "velocity") : nullptr;
+    float* velocity = attrs.momentum != 0 ? optimizer_.slot(variable, "velocity").data() : nullptr;
     add_step("sgd", node.name, [=](RunContext& run, Worker& worker) {
       sgd_update(op, run.learning_rate, w, run.floats(sample), velocity, worker);
     });
   } else {
     const auto& a = node.attrs_as<AdamAttrs>();
     const Adam op = make_adam(count, a.beta_1, a.beta_2, a.epsilon, a.weight_decay, isa());
-    float *m = parameters_.data(slot, "m"), *v = parameters_.data(slot, "v");
+    float *m = optimizer_.slot(variable, "m").data(), *v = optimizer_.slot(variable, "v").data();
     add_step("adam", node.name, [=](RunContext& run, Worker& worker) {
       adam_update(op, run.learning_rate, run.random.step, w, run.floats(sample), m, v, worker);
     });

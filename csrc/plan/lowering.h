@@ -11,7 +11,8 @@ namespace pycnn {
 
 class Lowering {
  public:
-  Lowering(const Graph& graph, const std::vector<Node>& nodes, Parameters& parameters, dim_t batch);
+  Lowering(const Graph& graph, const std::vector<Node>& nodes, Parameters& parameters,
+           OptimizerState& optimizer, dim_t batch);
   Program lower();
 
  private:
@@ -27,7 +28,7 @@ class Lowering {
   std::size_t bytes_of(ValueId v) const;
   Isa isa() const { return parameters_.isa(); }
 
-  std::optional<PackedWeights> stored_layout(const Node& node) const;
+  std::optional<PackedWeights> stored_layout(const ParameterSpec& wanted) const;
   void propagate_layouts();
   void check_plain_inputs(const Node& node) const;
   void find_last_uses();
@@ -63,6 +64,7 @@ class Lowering {
   const Graph& graph_;
   const std::vector<Node>& nodes_;
   Parameters& parameters_;
+  OptimizerState& optimizer_;
   dim_t batch_;
   Program program_;
   bool trains_;                        // has updates

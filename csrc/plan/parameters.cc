@@ -2,7 +2,7 @@
 #include "plan/parameters.h"
 
 #include <algorithm>
-#include <cstring>
+#include <utility>
 
 #include "plan/fuse.h"
 
@@ -21,14 +21,14 @@ std::optional<PackedWeights> wanted_layout(const Graph& graph, const Node& node,
       const dim_t G = node.attrs_as<Conv2dAttrs>().groups;
       const bool is_kernel = w == node.inputs[node.op == OpKind::conv2d_backward_weights ? 2 : 1];
       if (!is_kernel) return std::nullopt;
-      return make_packed_weights(s[0], s[1], s[2] * G, s[3], G, isa);
+      return kernel_layout(s, G, isa);
     }
     case OpKind::dense:
     case OpKind::dense_backward_data:
     case OpKind::dense_backward_weights: {
       const bool is_kernel = w == node.inputs[node.op == OpKind::dense_backward_weights ? 2 : 1];
       if (!is_kernel) return std::nullopt;
-      return make_packed_weights(1, 1, s[0], s[1], 1, isa);
+      return kernel_layout(s, 1, isa);
     }
     default:
       return std::nullopt;
@@ -37,86 +37,106 @@ std::optional<PackedWeights> wanted_layout(const Graph& graph, const Node& node,
 
 }  // namespace
 
-ParameterSpec parameter_spec(const Graph& graph, const Node& node, Isa isa) {
-  const ValueId value = node.outputs[0];
-  ParameterSpec spec{node.name, graph.shape(value), node.trainable, false, std::nullopt};
-  bool read_plain = false;
-  for (const Node& user : graph.nodes()) {
-    if (std::find(user.inputs.begin(), user.inputs.end(), value) == user.inputs.end()) continue;
-    const std::optional<PackedWeights> wanted = wanted_layout(graph, user, value, isa);
-    if (wanted) {
-      PYCNN_CHECK_VALUE(!spec.packed || spec.packed->G == wanted->G, "parameter ", node.name,
-                        ": used with ", spec.packed ? spec.packed->G : 1, " and with ", wanted->G,
-                        " groups");
-      spec.packed = wanted;
-    } else if (!is_update(user.op)) {
-      read_plain = true;
-    }
-  }
-  spec.read = spec.packed || read_plain;
-  PYCNN_CHECK_VALUE(!(spec.packed && read_plain), "parameter ", node.name,
-                    ": used both as a kernel and as an ordinary value");
-  return spec;
+PackedWeights kernel_layout(const Shape& kernel, dim_t groups, Isa isa) {
+  PYCNN_CHECK_SHAPE(kernel.rank() == 2 || kernel.rank() == 4,
+                    "kernel: expected shape (C, K) or (R, S, C/groups, K), got ", kernel.text());
+  PYCNN_CHECK_VALUE(groups >= 1, "kernel: groups must be >= 1, got ", groups);
+  if (kernel.rank() == 2) return make_packed_weights(1, 1, kernel[0], kernel[1], 1, isa);
+  return make_packed_weights(kernel[0], kernel[1], kernel[2] * groups, kernel[3], groups, isa);
 }
 
-Parameters::Parameters(const Graph& graph, Isa isa, MemoryMode mode) : isa_(isa), mode_(mode) {
-  PYCNN_CHECK_VALUE(is_supported(isa), "isa: this CPU or build has no ", name_of(isa));
+std::vector<ParameterSpec> parameter_specs(const Graph& graph, Isa isa) {
+  std::vector<ParameterSpec> specs;
+  std::vector<int> place(graph.values().size(), -1);  // of a value among the parameters
+  std::vector<bool> read_plain;
   for (const Node& node : graph.nodes()) {
-    if (node.op == OpKind::parameter) specs_.push_back(parameter_spec(graph, node, isa));
-  }
-  for (int i = 0; i < static_cast<int>(specs_.size()); ++i) {
-    std::vector<float> zeros(
-        static_cast<std::size_t>(specs_[static_cast<std::size_t>(i)].shape.count()));
-    set(i, "", zeros.data());
-  }
-}
-
-int Parameters::index_of(const std::string& name) const {
-  for (std::size_t i = 0; i < specs_.size(); ++i) {
-    if (specs_[i].name == name) return static_cast<int>(i);
-  }
-  throw Error(ErrorKind::value, concat("parameters: no parameter is named '", name, "'"));
-}
-
-float* Parameters::data(int index, const std::string& slot) {
-  std::vector<Storage>& blocks = slots_[slot];
-  if (blocks.empty()) {
-    for (const ParameterSpec& spec : specs_) {
-      const auto bytes = static_cast<std::size_t>(spec.count()) * sizeof(float);
-      blocks.emplace_back(bytes, mode_);
-      std::memset(blocks.back().data(), 0, bytes);
+    if (node.op == OpKind::parameter) {
+      const ValueId value = node.outputs[0];
+      place[static_cast<std::size_t>(value)] = static_cast<int>(specs.size());
+      specs.push_back({node.name, graph.shape(value), false, std::nullopt});
+      read_plain.push_back(false);
+    }
+    for (const ValueId input : node.inputs) {
+      const int at = input == kNoValue ? -1 : place[static_cast<std::size_t>(input)];
+      if (at < 0) continue;
+      ParameterSpec& spec = specs[static_cast<std::size_t>(at)];
+      const std::optional<PackedWeights> wanted = wanted_layout(graph, node, input, isa);
+      if (wanted) {
+        PYCNN_CHECK_VALUE(!spec.packed || *spec.packed == *wanted, "parameter ", spec.name,
+                          ": used with ", spec.packed ? spec.packed->G : 1, " and with ", wanted->G,
+                          " groups");
+        spec.packed = wanted;
+      } else if (!is_update(node.op)) {
+        read_plain[static_cast<std::size_t>(at)] = true;
+      }
     }
   }
-  return reinterpret_cast<float*>(blocks.at(static_cast<std::size_t>(index)).data());
-}
-
-std::vector<float> Parameters::get(int index, const std::string& slot) {
-  const ParameterSpec& spec = specs_.at(static_cast<std::size_t>(index));
-  const float* stored = data(index, slot);
-  if (!spec.packed) return std::vector<float>(stored, stored + spec.count());
-  std::vector<float> values(static_cast<std::size_t>(spec.shape.count()));
-  unpack_weights(*spec.packed, stored, values.data());
-  return values;
-}
-
-void Parameters::set(int index, const std::string& slot, const float* values) {
-  const ParameterSpec& spec = specs_.at(static_cast<std::size_t>(index));
-  if (spec.packed) {
-    pack_weights(*spec.packed, values, data(index, slot));
-  } else {
-    std::copy(values, values + spec.count(), data(index, slot));
+  for (std::size_t i = 0; i < specs.size(); ++i) {
+    specs[i].read = specs[i].packed || read_plain[i];
+    PYCNN_CHECK_VALUE(!(specs[i].packed && read_plain[i]), "parameter ", specs[i].name,
+                      ": used both as a kernel and as an ordinary value");
   }
-  changed();
+  return specs;
+}
+
+Parameters::Parameters(const Graph& graph, Isa isa, MemoryMode mode) : isa_(isa) {
+  PYCNN_CHECK_VALUE(is_supported(isa), "isa: this CPU or build has no ", name_of(isa));
+  std::vector<std::string> names;
+  std::vector<std::shared_ptr<Variable>> variables;
+  for (const ParameterSpec& spec : parameter_specs(graph, isa)) {
+    names.push_back(spec.name);
+    variables.push_back(std::make_shared<Variable>(spec.shape, spec.packed, isa, mode));
+  }
+  adopt(std::move(names), std::move(variables));
+}
+
+Parameters::Parameters(std::vector<std::string> names,
+                       std::vector<std::shared_ptr<Variable>> variables)
+    : isa_(variables.empty() ? default_isa() : variables.front()->isa()) {
+  PYCNN_CHECK_VALUE(names.size() == variables.size(), "parameters: ", names.size(), " names for ",
+                    variables.size(), " variables");
+  for (std::size_t i = 0; i < variables.size(); ++i) {
+    PYCNN_CHECK_VALUE(variables[i]->isa() == isa_, "parameter ", names[i], ": its variable is for ",
+                      name_of(variables[i]->isa()), ", others are for ", name_of(isa_));
+  }
+  adopt(std::move(names), std::move(variables));
+}
+
+void Parameters::adopt(std::vector<std::string> names,
+                       std::vector<std::shared_ptr<Variable>> variables) {
+  std::vector<std::shared_ptr<JointGate>> gates{own_state_->gate()};
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    PYCNN_CHECK_VALUE(index_.emplace(names[i], i).second, "parameters: the name '", names[i],
+                      "' is given twice");
+    gates.push_back(variables[i]->gate());
+  }
+  JointGate::join(gates, "parameters");
+  gate_ = gates.front();
+  names_ = std::move(names);
+  variables_ = std::move(variables);
+}
+
+const std::shared_ptr<Variable>& Parameters::variable(const std::string& name) const {
+  const auto found = index_.find(name);
+  PYCNN_CHECK_VALUE(found != index_.end(), "parameters: no parameter is named '", name, "'");
+  return variables_[found->second];
+}
+
+std::uint64_t Parameters::version() const {
+  std::uint64_t newest = 0;
+  for (const auto& variable : variables_) newest = std::max(newest, variable->version());
+  return newest;
 }
 
 std::shared_ptr<FoldedWeights> Parameters::folded(const FoldSource& source,
                                                   const PackedWeights& layout) {
+  const Entry folding(folding_, Access::exclusive, "parameters");
   std::erase_if(folded_, [](const auto& held) { return held.expired(); });
   for (const std::weak_ptr<FoldedWeights>& held : folded_) {
     const std::shared_ptr<FoldedWeights> known = held.lock();
     if (known != nullptr && known->source() == source) return known;
   }
-  auto made = std::make_shared<FoldedWeights>(source, layout, mode_);
+  auto made = std::make_shared<FoldedWeights>(source, layout, variables_.front()->mode());
   folded_.push_back(made);
   return made;
 }

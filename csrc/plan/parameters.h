@@ -1,62 +1,65 @@
 // SPDX-License-Identifier: Apache-2.0
-// The parameters of a network and their optimizer state, in the layout the kernels read. Shared by
-// the plans of one model; parameters are known by name.
+// The variables that a graph calls its parameters, by name. Shared by the plans of one model.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
-#include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "base/arch.h"
 #include "graph/graph.h"
-#include "ops/weights.h"
 #include "plan/folded.h"
-#include "plan/storage.h"
+#include "plan/variable.h"
 
 namespace pycnn {
 
 struct ParameterSpec {
   std::string name;
   Shape shape;
-  bool trainable = false;
   bool read = false;  // by anything but updates
   // Kernels of conv2d and dense; others lie as their shape says.
   std::optional<PackedWeights> packed;
-  dim_t count() const { return packed ? packed->count() : shape.count(); }  // floats in memory
 };
 
-// How a parameter lies, from the nodes that read it; throws where two of them disagree.
-ParameterSpec parameter_spec(const Graph& graph, const Node& node, Isa isa);
+// Of a kernel [R][S][C/groups][K] of conv2d, or [C][K] of dense.
+PackedWeights kernel_layout(const Shape& kernel, dim_t groups, Isa isa);
+
+// How a graph's parameters lie, from the nodes that read them, in order; throws where two of these
+// disagree.
+std::vector<ParameterSpec> parameter_specs(const Graph& graph, Isa isa);
 
 class Parameters {
  public:
+  // Makes a variable, zero, for each parameter of the graph.
   Parameters(const Graph& graph, Isa isa, MemoryMode mode = MemoryMode::planned);
+  // Variables that exist, all for one ISA; their gates become one.
+  Parameters(std::vector<std::string> names, std::vector<std::shared_ptr<Variable>> variables);
 
   Isa isa() const { return isa_; }
-  const std::vector<ParameterSpec>& specs() const { return specs_; }
-  int index_of(const std::string& name) const;  // throws Error(value) for an unknown name
+  const std::vector<std::string>& names() const { return names_; }
+  const std::shared_ptr<Variable>& variable(const std::string& name) const;  // Error(value) if none
+  const std::shared_ptr<JointGate>& gate() const { return gate_; }
+  // Of plans that were given no other, for tests and benchmarks of the core.
+  const std::shared_ptr<OptimizerState>& own_state() const { return own_state_; }
 
-  // slot "" is the parameter itself; "velocity", "m", "v" are made, zero, when first asked for.
-  float* data(int index, const std::string& slot = "");
-  std::vector<float> get(int index, const std::string& slot);  // in the user's layout (HWIO)
-  void set(int index, const std::string& slot, const float* values);
-
-  // Counts changes, so that what is derived from the values knows when it is out of date.
-  std::uint64_t version() const { return version_.load(std::memory_order_acquire); }
-  void changed() { version_.fetch_add(1, std::memory_order_acq_rel); }
+  std::uint64_t version() const;  // the largest of the variables'
   // The folded weights of this source, made when first asked for and kept while a plan holds them.
   std::shared_ptr<FoldedWeights> folded(const FoldSource& source, const PackedWeights& layout);
 
  private:
+  void adopt(std::vector<std::string> names, std::vector<std::shared_ptr<Variable>> variables);
+
   Isa isa_;
-  MemoryMode mode_;
-  std::vector<ParameterSpec> specs_;
-  std::map<std::string, std::vector<Storage>> slots_;
-  std::atomic<std::uint64_t> version_{1};
+  std::vector<std::string> names_;
+  std::vector<std::shared_ptr<Variable>> variables_;
+  std::unordered_map<std::string, std::size_t> index_;
+  std::shared_ptr<JointGate> gate_;
+  std::shared_ptr<OptimizerState> own_state_ = std::make_shared<OptimizerState>();
+  Gate folding_;
   std::vector<std::weak_ptr<FoldedWeights>> folded_;
 };
 

@@ -14,16 +14,15 @@ namespace pycnn {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-constexpr std::chrono::milliseconds kPollInterval{25};
 constexpr std::size_t kPage = 4096;
 
 double seconds_between(Clock::time_point a, Clock::time_point b) {
   return std::chrono::duration<double>(b - a).count();
 }
 
-// Threads pay for more than a barrier per step only where there is this much to do for each.
-constexpr double kOperationsPerThread = 4e6;
 constexpr double kOperationsPerElement = 8;  // of a tensor that a step writes
+// A run of fewer takes milliseconds on any machine: an interrupt may wait for its end.
+constexpr double kLongRun = 1e8;
 
 // A rough count of what one run computes.
 double operations(const std::vector<Node>& nodes, const Program& program, dim_t batch) {
@@ -44,16 +43,19 @@ bool finite(const float* x, std::size_t count) {
 
 }  // namespace
 
-Plan::Plan(const Graph& graph, std::shared_ptr<Parameters> parameters, dim_t batch, MemoryMode mode)
+Plan::Plan(const Graph& graph, std::shared_ptr<Parameters> parameters, dim_t batch,
+           const PlanOptions& options)
     : graph_(graph),
       nodes_(fuse(graph_)),
       parameters_(std::move(parameters)),
+      optimizer_(options.optimizer ? options.optimizer : parameters_->own_state()),
       batch_(batch),
-      mode_(mode) {
+      mode_(options.memory),
+      counts_(options.optimizer != nullptr) {
   PYCNN_CHECK_VALUE(batch >= 1, "plan: batch must be >= 1, got ", batch);
   std::stable_partition(nodes_.begin(), nodes_.end(),
                         [](const Node& n) { return !is_update(n.op); });
-  program_ = lower(graph_, nodes_, *parameters_, batch);
+  program_ = lower(graph_, nodes_, *parameters_, *optimizer_, batch);
   const auto& steps = program_.steps;
   first_update_ = static_cast<int>(
       std::find_if(steps.begin(), steps.end(), [](const Step& s) { return s.changes_state; }) -
@@ -65,11 +67,15 @@ Plan::Plan(const Graph& graph, std::shared_ptr<Parameters> parameters, dim_t bat
   PYCNN_CHECK_VALUE(
       static_cast<std::size_t>(inputs) <= kMaxArrays && graph_.outputs().size() <= kMaxArrays,
       "plan: at most ", kMaxArrays, " inputs and ", kMaxArrays, " outputs");
-  counts_steps_ =
+  adam_ =
       std::any_of(nodes_.begin(), nodes_.end(), [](const Node& n) { return n.op == OpKind::adam; });
-  const double most = operations(nodes_, program_, batch) / kOperationsPerThread;
+  const double work = operations(nodes_, program_, batch);
+  const double most = work / options.operations_per_thread;
   useful_threads_ = static_cast<int>(std::clamp(most, 1.0, double{kMaxThreads}));
+  long_ = work > kLongRun;
   allocate();
+  const std::shared_ptr<JointGate> gates[] = {parameters_->gate(), optimizer_->gate()};
+  if (first_update_ < static_cast<int>(steps.size()) || counts_) JointGate::join(gates, "plan");
 }
 
 void Plan::allocate() {
@@ -117,22 +123,10 @@ void Plan::execute(bool (*interrupted)(), std::vector<double>* seconds) {
   const std::uint64_t version = parameters_->version();
   context_.weights_changed = version != packed_version_;
   const int count = static_cast<int>(program_.steps.size());
-  // Every step ends with a barrier, so worker 0 sets this a barrier before the others reach it.
-  std::atomic<int> stop_at{count};
   auto body = [&](Worker& worker) noexcept {
-    Clock::time_point polled = Clock::now(), now = polled, finished = polled;
+    Clock::time_point finished = Clock::now();
     for (int i = 0; i < count; ++i) {
-      if (i == stop_at.load(std::memory_order_relaxed)) break;
-      if (worker.id() == 0) {
-        now = Clock::now();
-        if (interrupted != nullptr && i + 2 <= first_update_ && now - polled > kPollInterval) {
-          polled = now;
-          if (!interrupted_ && interrupted()) {
-            interrupted_ = true;
-            stop_at.store(i + 2, std::memory_order_relaxed);
-          }
-        }
-      }
+      worker.begin_stage(i, i < first_update_);
       const Step& step = program_.steps[static_cast<std::size_t>(i)];
       step.run(context_, worker);
       if (worker.id() == 0 && seconds != nullptr) {  // from step to step: nobody works outside it
@@ -140,20 +134,34 @@ void Plan::execute(bool (*interrupted)(), std::vector<double>* seconds) {
         (*seconds)[static_cast<std::size_t>(i)] = seconds_between(finished, end);
         finished = end;
       }
+      if (worker.stopped_in(i)) {
+        if (worker.id() == 0) interrupted_ = true;
+        break;
+      }
       if (step.is_check && context_.failed) {
         if (worker.id() == 0) failed_step_ = i;
         break;
       }
     }
   };
-  run_region(threads, scratch_->data(), scratch_stride_, body);
-  if (first_update_ < count) parameters_->changed();
-  packed_version_ = interrupted_ || failed_step_ >= 0 ? 0 : version;
+  run_region({threads, scratch_->data(), scratch_stride_, long_ ? interrupted : nullptr}, body);
+  const bool complete = !interrupted_ && failed_step_ < 0;
+  packed_version_ = complete ? version : 0;
+  if (!complete) return;
+  for (const auto& variable : program_.updated) variable->changed();
+  if (counts_) optimizer_->set_iterations(context_.random.step);
 }
 
 void Plan::accept(const RunRequest& request) {
-  PYCNN_CHECK_VALUE(!counts_steps_ || request.random.step >= 1,
-                    "plan: step must be >= 1 where Adam counts it, got ", request.random.step);
+  std::uint32_t step = request.step.value_or(0);
+  if (counts_ && !request.step) {
+    step = optimizer_->iterations() + 1;
+    PYCNN_CHECK(step != 0, ErrorKind::state, "plan: the optimizer has taken its last step, 2^32-1");
+  }
+  PYCNN_CHECK_VALUE(!adam_ || step >= 1, "plan: step must be >= 1 where Adam counts it, got ",
+                    step);
+  PYCNN_CHECK_VALUE(std::isfinite(request.learning_rate) && request.learning_rate >= 0,
+                    "plan: learning_rate must be finite and >= 0, got ", request.learning_rate);
   for (std::size_t i = 0; i < kMaxArrays; ++i) {
     context_.inputs[i] = static_cast<const std::byte*>(request.inputs[i]);
     context_.outputs[i] = static_cast<std::byte*>(request.outputs[i]);
@@ -161,11 +169,17 @@ void Plan::accept(const RunRequest& request) {
   context_.rows = request.rows;
   context_.start = request.start;
   context_.learning_rate = request.learning_rate;
-  context_.random = request.random;
+  context_.random = {request.seed, step};
+}
+
+Access Plan::access() const {
+  const bool changes = counts_ || first_update_ < static_cast<int>(program_.steps.size());
+  return changes ? Access::exclusive : Access::shared;
 }
 
 RunResult Plan::run(const RunRequest& request) {
-  const std::lock_guard<std::mutex> lock(running_);
+  const Entry running(running_, Access::exclusive, "plan.run");
+  const JointEntry weights(*parameters_->gate(), access(), "plan.run");
   accept(request);
   execute(request.interrupted, nullptr);
   if (failed_step_ >= 0 && !interrupted_) report_nonfinite();
@@ -181,10 +195,12 @@ RunResult Plan::run(const RunRequest& request) {
 
 std::vector<StepTime> Plan::profile(const RunRequest& request, int repeats) {
   PYCNN_CHECK_VALUE(repeats >= 1, "profile: repeats must be >= 1, got ", repeats);
-  const std::lock_guard<std::mutex> lock(running_);
+  const Entry running(running_, Access::exclusive, "plan.profile");
+  const JointEntry weights(*parameters_->gate(), access(), "plan.profile");
   accept(request);
   std::vector<double> seconds(program_.steps.size()), least(seconds.size(), 1e30);
   for (int i = 0; i < repeats; ++i) {
+    if (i > 0) accept(request);  // the next step
     execute(nullptr, &seconds);
     if (failed_step_ >= 0) report_nonfinite();
     for (std::size_t s = 0; s < least.size(); ++s) least[s] = std::min(least[s], seconds[s]);

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // A graph made ready to run at one batch size: a flat list of steps over planned memory. A run is
-// one parallel region; it allocates nothing and takes no lock but the plan's own.
+// one parallel region; it allocates nothing and enters two gates, the plan's and its weights'.
 #pragma once
 
 #include <array>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "base/gate.h"
 #include "plan/lower.h"
 #include "plan/storage.h"
 
@@ -23,8 +23,9 @@ struct RunRequest {
   const std::int64_t* rows = nullptr;
   dim_t start = 0;
   float learning_rate = 0;
-  RandomState random;
-  bool (*interrupted)() = nullptr;  // asked every few milliseconds; true: stop before any update
+  std::uint64_t seed = 0;
+  std::optional<std::uint32_t> step;  // from 1; nothing: the one after the optimizer's last
+  bool (*interrupted)() = nullptr;    // asked every few milliseconds; true: stop before any update
 };
 
 struct RunResult {
@@ -37,12 +38,22 @@ struct StepTime {
   double seconds;
 };
 
+struct PlanOptions {
+  MemoryMode memory = MemoryMode::planned;
+  // Of the slots, and who counts the steps; nothing: the parameters' own, and nobody counts.
+  std::shared_ptr<OptimizerState> optimizer = nullptr;
+  // Threads pay for more than a barrier per step only where there is this much to do for each.
+  double operations_per_thread = 4e6;
+};
+
 class Plan {
  public:
   Plan(const Graph& graph, std::shared_ptr<Parameters> parameters, dim_t batch,
-       MemoryMode mode = MemoryMode::planned);
+       const PlanOptions& options = {});
 
-  // Throws Error(numeric) for a loss or gradient that is not finite; parameters are then unchanged.
+  // All or nothing: weights, slots and the optimizer's count of steps change together, or, where
+  // the run is interrupted or fails, not at all. Throws Error(numeric) for a loss, a gradient or
+  // an update that is not finite, Error(state) where the thread is inside the plan already.
   RunResult run(const RunRequest& request);
   // Least time of each step over `repeats` such runs. They are real: a training plan trains.
   std::vector<StepTime> profile(const RunRequest& request, int repeats);
@@ -53,6 +64,8 @@ class Plan {
   const Program& program() const { return program_; }
   std::size_t arena_bytes() const { return arena_bytes_; }
   std::size_t arena_lower_bound() const { return arena_lower_bound_; }
+  int useful_threads() const { return useful_threads_; }
+  bool counts_steps() const { return counts_; }  // in the optimizer it was given
 
   // Shape and contents of an output after a run, in the user's layout.
   Shape output_shape(int index) const;
@@ -62,6 +75,7 @@ class Plan {
   void allocate();
   void allocate_scratch(int threads);
   void accept(const RunRequest& request);
+  Access access() const;  // to the weights: exclusive where a run changes them
   void execute(bool (*interrupted)(), std::vector<double>* seconds);
   [[noreturn]] void report_nonfinite() const;
   ValueId output_value(int index) const;
@@ -69,6 +83,7 @@ class Plan {
   Graph graph_;
   std::vector<Node> nodes_;  // after fusion
   std::shared_ptr<Parameters> parameters_;
+  std::shared_ptr<OptimizerState> optimizer_;
   dim_t batch_;
   Program program_;
   RunContext context_;
@@ -78,8 +93,8 @@ class Plan {
   int useful_threads_ = 1, threads_ = 0, failed_step_ = -1, first_update_ = 0;
   MemoryMode mode_;
   std::uint64_t packed_version_ = 0;  // of the parameters in the last complete run
-  bool interrupted_ = false, counts_steps_ = false;
-  std::mutex running_;
+  bool interrupted_ = false, counts_ = false, adam_ = false, long_ = false;
+  Gate running_;
 };
 
 }  // namespace pycnn

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "base/gate.h"
+
+#include <pthread.h>
+
+#include "base/error.h"
+
+namespace pycnn {
+namespace {
+
+std::atomic<std::uint32_t> forks{0};
+[[maybe_unused]] const int fork_handler =
+    pthread_atfork(nullptr, nullptr, [] { forks.fetch_add(1, std::memory_order_relaxed); });
+
+constexpr std::uint32_t kOpening = 0xFFFFFFFFu;  // of Gate::process_: somebody is opening it
+
+thread_local const Entry* innermost = nullptr;
+
+template <class T>
+void wait_for(const std::atomic<T>& value, T wanted) noexcept {
+  for (T seen; (seen = value.load()) != wanted;) value.wait(seen);
+}
+
+}  // namespace
+
+std::uint32_t fork_count() noexcept { return forks.load(std::memory_order_relaxed); }
+
+void Gate::open_in_child() noexcept {
+  const std::uint32_t now = fork_count();
+  std::uint32_t seen = process_.load();
+  while (seen != now) {
+    if (seen != kOpening && process_.compare_exchange_strong(seen, kOpening)) {
+      next_ = serving_ = readers_ = 0;
+      process_ = now;
+      return;
+    }
+    seen = process_.load();
+  }
+}
+
+void Gate::enter(Access access) noexcept {
+  open_in_child();
+  const std::uint32_t ticket = next_.fetch_add(1);
+  wait_for(serving_, ticket);
+  if (access == Access::exclusive) return wait_for(readers_, std::uint32_t{0});
+  readers_.fetch_add(1);
+  serving_.fetch_add(1);
+  serving_.notify_all();
+}
+
+void Gate::leave(Access access) noexcept {
+  if (access == Access::exclusive) {
+    serving_.fetch_add(1);
+    serving_.notify_all();
+  } else if (readers_.fetch_sub(1) == 1) {
+    readers_.notify_all();
+  }
+}
+
+Entry::Entry(Gate& gate, Access access, const char* who) : gate_(&gate), access_(access) {
+  if (holds(gate)) {
+    PYCNN_CHECK(access == Access::shared, ErrorKind::state, who,
+                ": called again by the thread that is inside it (from a signal handler?)");
+    gate_ = nullptr;
+    return;
+  }
+  gate.enter(access);
+  process_ = fork_count();
+  outer_ = innermost;
+  innermost = this;
+}
+
+Entry::~Entry() {
+  if (gate_ == nullptr) return;
+  innermost = outer_;
+  if (process_ == fork_count()) gate_->leave(access_);  // a child's gates are open already
+}
+
+bool Entry::holds(const Gate& gate) {
+  for (const Entry* entry = innermost; entry != nullptr; entry = entry->outer_) {
+    if (entry->gate_ == &gate) return true;
+  }
+  return false;
+}
+
+JointGate* JointGate::root() noexcept {
+  JointGate* gate = this;
+  while (JointGate* parent = gate->parent_.load(std::memory_order_acquire)) gate = parent;
+  return gate;
+}
+
+void JointGate::join(std::span<const std::shared_ptr<JointGate>> gates, const char* who) {
+  static Gate joining;
+  if (gates.empty()) return;
+  const Entry alone(joining, Access::exclusive, who);
+  const auto root_of = [](const std::shared_ptr<JointGate>& gate) {
+    std::shared_ptr<JointGate> root = gate;
+    while (root->keep_) root = root->keep_;
+    return root;
+  };
+  const std::shared_ptr<JointGate> first = root_of(gates.front());
+  for (const std::shared_ptr<JointGate>& gate : gates) {
+    const std::shared_ptr<JointGate> other = root_of(gate);
+    if (other == first) continue;
+    // Nobody holds two roots but us, and we hold the joining gate: no order to mind.
+    const Entry into(first->gate_, Access::exclusive, who);
+    const Entry from(other->gate_, Access::exclusive, who);
+    other->keep_ = first;
+    other->parent_.store(first.get(), std::memory_order_release);
+  }
+}
+
+JointEntry::JointEntry(JointGate& gate, Access access, const char* who) {
+  for (JointGate* root = gate.root();; root = gate.root()) {
+    entry_.emplace(root->gate_, access, who);
+    if (root == gate.root()) return;
+    entry_.reset();  // it joined another while we waited
+  }
+}
+
+}  // namespace pycnn

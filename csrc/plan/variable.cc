@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "plan/variable.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace pycnn {
+namespace {
+
+std::uint64_t next_version() {
+  static std::atomic<std::uint64_t> last{0};
+  return last.fetch_add(1, std::memory_order_relaxed) + 1;
+}
+
+std::size_t bytes_of(const Shape& shape, const std::optional<PackedWeights>& layout) {
+  return static_cast<std::size_t>(layout ? layout->count() : shape.count()) * sizeof(float);
+}
+
+}  // namespace
+
+Tensor::Tensor(const Shape& shape, const std::optional<PackedWeights>& layout, MemoryMode mode)
+    : shape_(shape), layout_(layout), storage_(bytes_of(shape, layout), mode) {
+  clear();
+}
+
+std::vector<float> Tensor::get() const {
+  if (!layout_) return std::vector<float>(data(), data() + count());
+  std::vector<float> values(static_cast<std::size_t>(shape_.count()));
+  unpack_weights(*layout_, data(), values.data());
+  return values;
+}
+
+void Tensor::set(const float* values) {
+  bound = std::numeric_limits<float>::infinity();
+  if (layout_) {
+    pack_weights(*layout_, values, data());
+  } else {
+    std::copy(values, values + count(), data());
+  }
+}
+
+void Tensor::clear() {
+  std::memset(data(), 0, bytes_of(shape_, layout_));
+  bound = 0;
+}
+
+Variable::Variable(const Shape& shape, const std::optional<PackedWeights>& layout, Isa isa,
+                   MemoryMode mode)
+    : values_(shape, layout, mode), isa_(isa), mode_(mode), version_(next_version()) {}
+
+std::vector<float> Variable::get() const {
+  const JointEntry reading(*gate_, Access::shared, "variable");
+  return values_.get();
+}
+
+void Variable::set(const float* values) {
+  const JointEntry writing(*gate_, Access::exclusive, "variable");
+  values_.set(values);
+  changed();
+}
+
+void Variable::changed() { version_.store(next_version(), std::memory_order_release); }
+
+Tensor& OptimizerState::slot(const std::shared_ptr<Variable>& variable, const std::string& name) {
+  const Entry making(making_, Access::exclusive, "optimizer");
+  std::erase_if(slots_, [](const auto& entry) { return entry.second.variable.expired(); });
+  Slots& slots = slots_[variable.get()];
+  slots.variable = variable;
+  const auto known = slots.by_name.find(name);
+  if (known != slots.by_name.end()) return known->second;
+  return slots.by_name.try_emplace(name, variable->shape(), variable->layout(), variable->mode())
+      .first->second;
+}
+
+std::vector<float> OptimizerState::get(const std::shared_ptr<Variable>& variable,
+                                       const std::string& name) {
+  const JointEntry reading(*gate_, Access::shared, "optimizer");
+  return slot(variable, name).get();
+}
+
+void OptimizerState::set(const std::shared_ptr<Variable>& variable, const std::string& name,
+                         const float* values) {
+  const JointEntry writing(*gate_, Access::exclusive, "optimizer");
+  slot(variable, name).set(values);
+}
+
+}  // namespace pycnn
