@@ -83,12 +83,7 @@ def translate(model: Model, *, training: bool) -> Program:
     recorder = Recorder(graph.core)
     graph.core = recorder  # type: ignore[assignment]
     door = network.inputs[0]
-    values = {id(door): recorder.input(door.layer.name, door.shape)}
-    for tensor in network.tensors:
-        if tensor.inputs:
-            graph.enter(tensor.layer)
-            inputs = [values[id(x)] for x in tensor.inputs]
-            values[id(tensor)] = tensor.layer.apply(graph, inputs)
+    values = network.add_to(graph, [recorder.input(door.layer.name, door.shape)])
     for weight, sample, momentum in graph.averages:
         op = recorder.sources[sample]
         op.attributes.setdefault("moving", []).append(recorder.weights[weight])
@@ -98,14 +93,13 @@ def translate(model: Model, *, training: bool) -> Program:
         input_shape=tuple(extent or 0 for extent in door.shape[1:]),
         output=values[id(network.outputs[0])],
         ops=tuple(recorder.ops),
-        constants=tuple(name for name, spec in graph.weights.items() if not spec.updated),
+        constants=tuple(name for name, weight in graph.weights.items() if not weight.updated),
     )
 
 
 def weights_of(model: Model) -> dict[str, NDArray[np.float32]]:
     """All weights by name, the fixed ones included."""
-    store = model.network.store
-    return {name: store.parameters.get(name) for name in store.specs}
+    return {path: variable.numpy() for path, variable in model.network.variables.items()}
 
 
 def randomize(model: Model, seed: int) -> None:

@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from . import _core
 from .errors import ShapeError
@@ -14,61 +15,90 @@ if TYPE_CHECKING:
     from .layers.base import Layer
 
 
+class Node(Protocol):
+    """What a model is made of: layers, and models used as layers."""
+
+    @property
+    def name(self) -> str: ...
+
+    named: bool  # the user chose the name
+    holders: int  # models that know it by its name
+
+    @property
+    def trainable(self) -> bool: ...
+    def rename(self, name: str) -> None: ...
+    def apply(self, graph: GraphBuilder, inputs: Sequence[int]) -> int | list[int]: ...
+    def leaves(self) -> list[Layer]: ...  # the layers it is made of, itself where it is one
+
+
 @dataclass(frozen=True)
 class WeightSpec:
-    """A weight as a layer declared it.
+    """A weight as a layer declares it. `fixed` weights are constants: never listed nor saved."""
 
-    `fixed` weights are constants: never listed nor saved. `frozen` is what the layer was when the
-    graph was made; the layer's own flag may have changed since.
-    """
-
-    name: str  # "layer/kernel"
+    name: str  # "kernel"
     shape: tuple[int, ...]
     initializer: Initializer
     trainable: bool
-    frozen: bool
     fixed: bool
 
-    @property
-    def updated(self) -> bool:
-        """Whether a training step of the graph changes it."""
-        return self.trainable and not self.frozen
-
-    @property
-    def layer(self) -> str:
-        return self.name.rpartition("/")[0]
-
-    def check_same_shape(self, known: WeightSpec | None) -> None:
+    def check_same_shape(self, layer: str, known: WeightSpec) -> None:
         """Refuses to be the weight that an earlier use of the layer made in another shape."""
-        if known is not None and known.shape != self.shape:
-            layer, _, name = self.name.rpartition("/")
+        if known.shape != self.shape:
             raise ShapeError(
-                f"{layer}: used twice with different inputs: {name} of shape {known.shape} "
+                f"{layer}: used twice with different inputs: {self.name} of shape {known.shape} "
                 f"the first time, {self.shape} now"
             )
+
+
+@dataclass(frozen=True)
+class GraphWeight:
+    """A weight in a graph: whose it is, and whether a training step of the graph changes it."""
+
+    layer: Layer
+    spec: WeightSpec
+    updated: bool
 
 
 class GraphBuilder:
     """Collects the nodes and weights of layers, one layer after the other.
 
     `core` is the graph of the compiled core; its ops take and return value numbers.
+
+    Args:
+        trainable: which layers a step trains, where that is not what they say now.
     """
 
-    def __init__(self, training: bool = False) -> None:
+    def __init__(
+        self, training: bool = False, trainable: Callable[[Layer], bool] | None = None
+    ) -> None:
         self.core = _core.Graph()
         self.training = training
-        self.weights: dict[str, WeightSpec] = {}  # in order of declaration
+        self.weights: dict[str, GraphWeight] = {}  # by path, in order of declaration
         self.values: dict[str, int] = {}  # of the weights
         self.averages: list[tuple[int, int, float]] = []  # (weight, sample, momentum)
         self.least_batch = 1, ""  # and the layer that asks for it
-        self.name = ""  # of the layer being built
-        self._frozen = False
+        self.name = ""  # path of the layer being built: "dense", inside a model "encoder/dense"
+        self._layer: Layer | None = None
+        self._paths: dict[tuple[int, str], str] = {}  # of a weight, by (id of the layer, name)
+        self._trainable = trainable or (lambda layer: layer.trainable)
         self._streams = 0
 
-    def enter(self, layer: Layer) -> None:
-        """What follows belongs to this layer."""
-        self.name = layer.name
-        self._frozen = not layer.trainable
+    def apply(self, node: Node, path: str, inputs: Sequence[int]) -> list[int]:
+        """Adds a layer or model under this path; returns its outputs."""
+        outer, self.name = self.name, path
+        leaves = node.leaves()
+        if len(leaves) == 1 and leaves[0] is node:
+            self._layer = leaves[0]
+        try:
+            outputs = node.apply(self, inputs)
+        finally:
+            self.name = outer
+        return outputs if isinstance(outputs, list) else [outputs]
+
+    @property
+    def trainable(self) -> bool:
+        """Whether a step trains the layer being built."""
+        return self._layer is None or self._trainable(self._layer)
 
     def shape(self, value: int, rank: int | None = None, letters: str = "") -> tuple[int, ...]:
         """The extents of a value without the batch; with its rank (batch included) checked."""
@@ -87,15 +117,20 @@ class GraphBuilder:
         fixed: bool = False,
     ) -> int:
         """The weight "layer/name"; a layer used twice gets the same one twice."""
-        key = f"{self.name}/{name}"
-        spec = WeightSpec(key, shape, initializer, trainable, self._frozen, fixed)
-        known = self.weights.get(key)
-        if known is None:
-            self.values[key] = self.core.parameter(key, shape, spec.updated)
-            self.weights[key] = spec
-        else:
-            spec.check_same_shape(known)
-        return self.values[key]
+        assert self._layer is not None
+        spec = WeightSpec(name, shape, initializer, trainable, fixed)
+        key = id(self._layer), name
+        path = self._paths.get(key)
+        if path is not None:
+            spec.check_same_shape(self.name, self.weights[path].spec)
+            return self.values[path]
+        path = f"{self.name}/{name}"
+        if path in self.weights:
+            raise ValueError(f"{path}: two layers have a weight of this name; rename one of them")
+        weight = GraphWeight(self._layer, spec, trainable and self.trainable)
+        self.values[path] = self.core.parameter(path, shape, weight.updated)
+        self.weights[path], self._paths[key] = weight, path
+        return self.values[path]
 
     def moving_average(self, parameter: int, sample: int, momentum: float) -> None:
         """Asks for parameter = momentum*parameter + (1-momentum)*sample after the step."""

@@ -23,6 +23,8 @@ from .layers.base import MAX_EXTENT, NAME_RULE
 
 Tensors = dict[str, NDArray[np.float32]]
 
+# A weight's path, or a slot's name before one; paths nest up to nine names.
+TENSOR_NAME_RULE = re.compile(r"(opt\.[a-z_]{1,32}:)?" + NAME_RULE.pattern.replace("255", "2048"))
 MAX_HEADER = 16 << 20
 MAX_TENSORS = 65_536
 MAX_RANK = 8
@@ -167,8 +169,8 @@ def _check_tensor(
 ) -> tuple[tuple[int, ...], int]:
     """(shape, end) of one tensor, which must begin at `offset`."""
     where = f"tensor {ascii(name)[:80]}"
-    if not NAME_RULE.fullmatch(name):
-        raise ModelFormatError(f"{where}: names must match {NAME_RULE.pattern}")
+    if not TENSOR_NAME_RULE.fullmatch(name):
+        raise ModelFormatError(f"{where}: names must match {TENSOR_NAME_RULE.pattern}")
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
         raise ModelFormatError(f"{where}: expected dtype, shape and data_offsets")
     if entry["dtype"] != "F32":

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,14 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import saving, summary
+from .builder import GraphBuilder, Node
 from .errors import ShapeError
-from .layers.base import Layer, checked_name
+from .layers.base import Layer, checked_flag, checked_name
 from .layers.core import InputLayer
-from .network import Names, Network
+from .network import Names, Network, begin_at
 from .seeding import next_model_seed
-from .tensors import Extents, Tensor
+from .specs import refuse_unknown
+from .tensors import Extents, Tensor, call_layer
 from .trainer import Trainer
-from .weights import Variable, assign_all
+from .weights import Variable, assign_all, read_all
 
 
 def as_list(value: Any) -> list[Any]:
@@ -28,6 +29,9 @@ def as_list(value: Any) -> list[Any]:
 
 class Model(Trainer):
     """The layers between symbolic inputs and outputs; they may branch and join.
+
+    The weights belong to the layers: any number of models may share these, trained or not. Called
+    on symbolic tensors, a model is a layer of another model.
 
     Args:
         inputs: one Input() or a list of them.
@@ -40,10 +44,20 @@ class Model(Trainer):
     """
 
     def __init__(self, inputs: Any, outputs: Any, name: str = "") -> None:
-        super().__init__()
-        self.name = checked_name(name) if name else "model"
-        self._seed = next_model_seed()
+        self._begin(name, "model")
         self._network: Network | None = Network(as_list(inputs), as_list(outputs), self._seed)
+
+    def _begin(self, name: str, default: str) -> None:
+        Trainer.__init__(self)
+        self.named = bool(name)
+        self.name = checked_name(name) if name else default
+        self.holders = 0  # models that know this one by its name
+        self._trainable = True
+        self._seed = next_model_seed()
+
+    def __setattr__(self, key: str, value: Any) -> None:
+        refuse_unknown(self, key, self.__dict__.get("name", type(self).__name__))
+        object.__setattr__(self, key, value)
 
     @property
     def seed(self) -> int:
@@ -60,19 +74,21 @@ class Model(Trainer):
         return self._network
 
     @property
-    def layers(self) -> list[Layer]:
+    def layers(self) -> list[Any]:
+        """The layers in the order they run; models among them where these are used as layers."""
         return list(self.network.layers)
 
-    def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
+    def get_layer(self, name: str | None = None, index: int | None = None) -> Any:
         """The layer of that name, or at that place of `layers`."""
         if (name is None) == (index is None):
             raise ValueError(f"{self.name}: get_layer takes a name or an index")
         if index is not None:
             return self.layers[index]
+        names = self.network.names
         for layer in self.layers:
-            if layer.name == name:
+            if names.of(layer) == name:
                 return layer
-        known = ", ".join(layer.name for layer in self.layers)
+        known = ", ".join(names.of(layer) for layer in self.layers)
         raise ValueError(f"{self.name}: expected the name of a layer ({known}), got {name!r}")
 
     @property
@@ -98,21 +114,35 @@ class Model(Trainer):
     @property
     def weights(self) -> list[Variable]:
         """All weights, layer by layer, each in Keras' order (kernel, bias)."""
-        network = self.network
-        _ = network.store  # its layers have their weights from now on
-        return [variable for layer in network.layers for variable in layer.weights]
+        return [v for v in self.network.variables.values() if not v.spec.fixed]
+
+    @property
+    def trainable(self) -> bool:
+        """Whether fit() may change the layers, as Keras has it.
+
+        Setting it sets it for every layer in the model; it takes effect at the next compile().
+        """
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        self._trainable = checked_flag(self.name, "trainable", value)
+        for node in self._nodes():
+            node.trainable = self._trainable  # type: ignore[misc]
 
     @property
     def trainable_weights(self) -> list[Variable]:
-        return [variable for variable in self.weights if variable.trainable]
+        thawed = self.trained_layers()
+        return [v for v in self.weights if v.trainable and v.layer in thawed]
 
     @property
     def non_trainable_weights(self) -> list[Variable]:
-        return [variable for variable in self.weights if not variable.trainable]
+        trained = {id(variable) for variable in self.trainable_weights}
+        return [variable for variable in self.weights if id(variable) not in trained]
 
     def get_weights(self) -> list[NDArray[np.float32]]:
-        """Copies of all weights; kernels are HWIO."""
-        return [variable.numpy() for variable in self.weights]
+        """Copies of all weights, of one and the same step; kernels are HWIO."""
+        return read_all(self.weights)
 
     def set_weights(self, weights: Sequence[Any]) -> None:
         """Takes what get_weights returns; where one does not fit, nothing changes."""
@@ -145,10 +175,51 @@ class Model(Trainer):
         return saving.from_bytes, (saving.to_bytes(self, allow_nonfinite=True),)
 
     def __call__(self, inputs: Any) -> Any:
-        """The outputs for one batch of arrays."""
-        if isinstance(inputs, Tensor):
-            raise TypeError(f"{self.name}: a model inside a model is not supported; use its layers")
-        return self.predict_on_batch(inputs)
+        """The outputs for one batch of arrays; symbolic for symbolic tensors."""
+        given = as_list(inputs)
+        if not any(isinstance(x, Tensor) for x in given):
+            return self.predict_on_batch(inputs)
+        outputs = call_layer(self, given).outputs
+        return list(outputs) if len(outputs) > 1 else outputs[0]
+
+    # ---- as a layer of another model ----
+
+    def rename(self, name: str) -> None:
+        """For models: replaces a name the user did not choose."""
+        self.name = name
+
+    def _nodes(self) -> Sequence[Node]:
+        return self.network.layers
+
+    def leaves(self) -> list[Layer]:
+        """The layers it is made of, those of models inside it too."""
+        return [leaf for node in self._nodes() for leaf in node.leaves()]
+
+    def apply(self, graph: GraphBuilder, inputs: Sequence[int]) -> list[int]:
+        """Adds all layers to the graph of another model."""
+        network = self.network
+        if len(inputs) != len(network.inputs):
+            raise ValueError(
+                f"{self.name}: expected {len(network.inputs)} inputs, got {len(inputs)}"
+            )
+        for tensor, value in zip(network.inputs, inputs, strict=True):
+            got = graph.core.shape(value)
+            if got != tensor.shape:
+                raise ShapeError(f"{self.name}: expected shape {tensor.shape}, got {got}")
+        values = network.add_to(graph, inputs)
+        return [values[id(tensor)] for tensor in network.outputs]
+
+    def trained_layers(self) -> set[Layer]:
+        """The layers that fit() would change, were the model compiled now."""
+        found: set[Layer] = set()
+        stack: list[Any] = [self]
+        while stack:
+            node = stack.pop()
+            if node.trainable:
+                inner = node._nodes() if isinstance(node, Model) else ()
+                stack.extend(inner)
+                found.update([] if isinstance(node, Model) else [node])
+        return found
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}: {len(self.layers)} layers>"
@@ -163,85 +234,82 @@ class Sequential(Model):
         >>> model = Sequential([Dense(12, activation="relu", input_dim=8), Dense(1)])
     """
 
-    def __init__(self, layers: Sequence[Layer | Tensor] | None = None, name: str = "") -> None:
-        Trainer.__init__(self)
-        self.name = checked_name(name) if name else "sequential"
-        self._seed = next_model_seed()
+    def __init__(
+        self, layers: Sequence[Layer | Model | Tensor] | None = None, name: str = ""
+    ) -> None:
+        self._begin(name, "sequential")
         self._network = None
-        self._stack: list[Layer] = []
+        self._stack: list[Node] = []
         self._outputs: list[Tensor] = []  # of each layer; empty while the input is unknown
         self._names = Names()
+        self._streams = 0  # of initial values, given so far
         for layer in layers or []:
             self.add(layer)
 
-    def add(self, layer: Layer | Tensor) -> None:
-        """Puts a layer on top."""
+    def add(self, layer: Layer | Model | Tensor) -> None:
+        """Puts a layer, or a model, on top."""
         if isinstance(layer, Tensor) and isinstance(layer.layer, InputLayer):
             layer = layer.layer
-        if not isinstance(layer, Layer):
+        if not isinstance(layer, (Layer, Model)):
             raise TypeError(f"{self.name}: add takes a layer, got {layer!r}")
-        self._check_open("add")
         if any(layer is known for known in self._stack):
             raise ValueError(f"{self.name}: layer {layer.name} is already in the model")
         if isinstance(layer, InputLayer) and self._stack:
             raise ValueError(f"{self.name}: the input must come first")
-        if not self._stack and layer.input_shape is not None:
-            self._push(InputLayer(layer.input_shape))
+        if not self._stack and not isinstance(layer, InputLayer):
+            shape = _input_shape_of(layer)
+            if shape is not None:
+                self._push(InputLayer(shape))
         self._push(layer)
 
-    def _push(self, layer: Layer) -> None:
+    def _push(self, layer: Layer | Model) -> None:
         self._names.claim(layer)
         try:
             if isinstance(layer, InputLayer):
                 self._outputs.append(layer.tensor())
             elif self._outputs:
-                self._outputs.append(layer(self._outputs[-1]))
+                output = layer(self._outputs[-1])
+                if not isinstance(output, Tensor):
+                    raise ValueError(f"{self.name}: {layer.name} has {len(output)} outputs, not 1")
+                self._outputs.append(output)
         except Exception:
             self._names.release(layer)
             raise
         self._stack.append(layer)
-        this = weakref.ref(self)
-        if not isinstance(layer, InputLayer):
-            layer.make_store = lambda: (model := this()) and model._touch_store()
-        self._forget_network()
+        self._streams = begin_at(self._seed, self._streams, [layer])
+        self._changed()
 
-    def _touch_store(self) -> object:
-        """Makes the weights, where the input's shape is known."""
-        return self.network.store if len(self._outputs) > 1 else None
-
-    def pop(self) -> Layer:
+    def pop(self) -> Any:
         """Takes the top layer off."""
-        self._check_open("pop")
         if not self._stack:
             raise ValueError(f"{self.name}: there is no layer to pop")
         layer = self._stack.pop()
-        layer.make_store = None
         del self._outputs[len(self._stack) :]
         self._names.release(layer)
-        self._forget_network()
+        self._streams -= sum(len(leaf.variables) for leaf in layer.leaves())
+        self._changed()
         return layer
 
-    def _check_open(self, verb: str) -> None:
-        if self._compiled is not None:
-            raise ValueError(f"{self.name}: cannot {verb} a layer after compile()")
-
-    def _forget_network(self) -> None:
-        self._programs = {}
-        self._stale, self._network = self._network or self._stale, None
-
-    _stale: Network | None = None  # holds the values until the next network takes them over
+    def _changed(self) -> None:
+        self._network = None
+        self.forget_programs()
 
     def build(self, input_shape: Extents) -> None:
         """Sets the shape of the input, batch included: build((None, 8))."""
         if self._outputs:
             return
         shape: Any = tuple(input_shape)[1:]
-        stack, names = self._stack, self._names
-        self._stack, self._names = [], Names()
+        stack: list[Any] = self._stack
+        names = self._names
+        self._stack, self._names, self._streams = [], Names(), 0
+        for layer in stack:
+            layer.holders -= 1  # claimed again below
         try:
             for layer in (InputLayer(shape), *stack):
                 self._push(layer)
         except Exception:
+            for layer in stack[max(0, len(self._stack) - 1) :]:
+                layer.holders += 1
             self._stack, self._outputs, self._names = stack, [], names
             raise
 
@@ -253,15 +321,25 @@ class Sequential(Model):
                     f"{self.name}: needs at least one layer and the shape of its input: "
                     "start with Input(shape), or call build()"
                 )
-            previous = self._stale.store if self._stale is not None else None
-            ends = self._outputs[:1], self._outputs[-1:]
-            self._network = Network(*ends, self._seed, previous)
-            self._stale = None
+            self._network = Network(self._outputs[:1], self._outputs[-1:], self._seed, self._names)
         return self._network
 
     @property
-    def layers(self) -> list[Layer]:
+    def layers(self) -> list[Any]:
         return [layer for layer in self._stack if not isinstance(layer, InputLayer)]
+
+    def _nodes(self) -> Sequence[Node]:
+        return self._stack
+
+    def apply(self, graph: GraphBuilder, inputs: Sequence[int]) -> list[int]:
+        if not self._outputs and len(inputs) == 1:
+            self.build(graph.core.shape(inputs[0]))
+        return super().apply(graph, inputs)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._outputs:
+            return super().__reduce__()
+        return _copy_unbuilt, (self.name, self._seed, self.named, list(self._stack), self._compiled)
 
     def _inputs(self, x: Any) -> list[NDArray[Any]]:
         if not self._outputs and self._stack:
@@ -270,6 +348,27 @@ class Sequential(Model):
                 raise ShapeError(f"{self.name}: expected x of shape (N, ...), got {shape}")
             self.build(shape)
         return super()._inputs(x)
+
+
+def _copy_unbuilt(
+    name: str, seed: int, named: bool, stack: Sequence[Layer], compiled: Any
+) -> Sequential:
+    """For copies of a model that does not know its input yet."""
+    model = Sequential(stack, name)
+    model.named = named
+    model.restore_seed(seed)
+    if compiled is not None:
+        model.compile(compiled[0], compiled[1], metrics=compiled[2])
+    return model
+
+
+def _input_shape_of(layer: Layer | Model) -> tuple[int, ...] | None:
+    """Without the batch, where a first layer says it."""
+    if isinstance(layer, Layer):
+        return layer.input_shape
+    if isinstance(layer, Sequential) and not layer._outputs:
+        return None
+    return tuple(extent or 0 for extent in layer.input_shape[1:])
 
 
 def load_model(filepath: str | Path) -> Model:

@@ -3,25 +3,25 @@
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
-from .builder import GraphBuilder, WeightSpec
-from .layers.base import Layer
-from .layers.core import InputLayer
+from . import _core
+from .builder import GraphBuilder, Node
 from .tensors import Tensor, ancestors
-from .weights import WeightStore
+from .weights import Variable
+
+if TYPE_CHECKING:
+    from .layers.base import Layer
 
 
 class Network:
-    """What lies between the input and the output tensors of a model.
+    """What lies between the input and the output tensors of a model. It owns no weights.
 
     Args:
-        seed: of the initial weights, where the layers have none yet.
-        previous: the store of an earlier state of the same model; its values are kept.
+        seed: of the initial weights, where no other model has given the layers theirs.
+        names: what the layers are called, where that is settled.
     """
 
     def __init__(
@@ -29,20 +29,17 @@ class Network:
         inputs: Sequence[Tensor],
         outputs: Sequence[Tensor],
         seed: int,
-        previous: WeightStore | None = None,
+        names: Names | None = None,
     ) -> None:
         self.inputs, self.outputs = list(inputs), list(outputs)
         self.tensors = ancestors(self.outputs)
         self._check_ends()
-        self.layers = list({id(t.layer): t.layer for t in self.tensors}.values())
-        names = Names()
-        for layer in sorted(self.layers, key=lambda layer: not layer.held):
-            names.claim(layer)  # names in other models first: they stay
-        self._seed, self._previous = seed, previous
-        self._store: WeightStore | None = None
-        this = weakref.ref(self)
-        for layer in self._weighted():
-            layer.make_store = lambda: getattr(this(), "store", None)
+        self.layers: list[Node] = list({id(t.layer): t.layer for t in self.tensors}.values())
+        self.names = names or Names()
+        if names is None:  # layers that other models know first: they keep their names
+            for layer in sorted(self.layers, key=lambda layer: not layer.holders):
+                self.names.claim(layer)
+        begin_at(seed, 0, self.layers)
 
     def _check_ends(self) -> None:
         if not self.inputs or not self.outputs:
@@ -52,7 +49,7 @@ class Network:
         if len(given) != len(self.inputs):
             raise ValueError("Model: an input is listed twice")
         for tensor in self.inputs:
-            if not isinstance(tensor.layer, InputLayer):
+            if not is_input(tensor):
                 raise ValueError(f"Model: inputs must come from Input(), got {tensor!r}")
             if id(tensor) not in known:
                 raise ValueError(f"Model: input {tensor!r} is not used by any output")
@@ -60,82 +57,105 @@ class Network:
             if not tensor.inputs and id(tensor) not in given:
                 raise ValueError(f"Model: disconnected: {tensor!r} is not among the inputs")
 
-    def build(self, training: bool) -> tuple[GraphBuilder, dict[int, int]]:
-        """A fresh graph of all layers, and the value of every tensor (by its id)."""
-        graph = GraphBuilder(training)
-        values = {}
-        for tensor in self.inputs:
-            values[id(tensor)] = graph.core.input(tensor.layer.name, tensor.shape)
+    def add_to(self, graph: GraphBuilder, inputs: Sequence[int]) -> dict[int, int]:
+        """Adds all layers to a graph, under the path it is at; the value of each tensor, by id."""
+        scope = f"{graph.name}/" if graph.name else ""
+        values = {id(tensor): value for tensor, value in zip(self.inputs, inputs, strict=True)}
         for tensor in self.tensors:
-            if tensor.inputs:
-                graph.enter(tensor.layer)
-                inputs = [values[id(x)] for x in tensor.inputs]
-                values[id(tensor)] = tensor.layer.apply(graph, inputs)
-        return graph, values
+            if id(tensor) in values:
+                continue
+            call = tensor.call
+            path = scope + self.names.of(call.layer)
+            results = graph.apply(call.layer, path, [values[id(x)] for x in call.inputs])
+            for output, value in zip(call.outputs, results, strict=True):
+                values[id(output)] = value
+        return values
 
-    @property
-    def specs(self) -> Mapping[str, WeightSpec]:
-        """The weights the layers declare, in order, as the layers are now."""
-        return self.build(training=False)[0].weights
+    def build(
+        self, training: bool, trainable: Callable[[Layer], bool] | None = None
+    ) -> tuple[GraphBuilder, dict[int, int]]:
+        """A fresh graph of all layers, and the value of every tensor (by its id)."""
+        graph = GraphBuilder(training, trainable)
+        inputs = [graph.core.input(self.names.of(t.layer), t.shape) for t in self.inputs]
+        return graph, self.add_to(graph, inputs)
 
-    @property
-    def store(self) -> WeightStore:
-        """The values of the weights; made, with initial values, when first asked for."""
-        if self._store is None:
-            self._store = self._find_store() or self.make_store(None)
-        return self._store
+    def leaves(self) -> Iterator[tuple[str, Layer]]:
+        """All layers, those inside of models too, with their paths."""
+        for node in self.layers:
+            inner = getattr(node, "network", None)
+            if inner is None:
+                yield from ((self.names.of(node), leaf) for leaf in node.leaves())
+            else:
+                for path, leaf in inner.leaves():
+                    yield f"{self.names.of(node)}/{path}", leaf
 
-    def make_store(self, values: Mapping[str, NDArray[np.float32]] | None) -> WeightStore:
-        """A new store with the given values, or with initial ones."""
-        self._store = WeightStore(self.build(training=False)[0], self._seed, values)
-        if self._previous is not None:
-            self._store.copy_from(self._previous)
-        for layer in self._weighted():
-            layer.store = self._store
-        self._previous = None
-        return self._store
+    def inner_paths(self) -> Iterator[tuple[str, str]]:
+        """The path of each layer, and what of it lies inside a model ("" or "/dense")."""
+        for node in self.layers:
+            inner = getattr(node, "network", None)
+            name = self.names.of(node)
+            paths = [""] if inner is None else [f"/{path}" for path, _ in inner.leaves()]
+            yield from ((name + path, path) for path in paths)
 
-    def _weighted(self) -> list[Layer]:
-        names = {spec.layer for spec in self.specs.values()}
-        return [layer for layer in self.layers if layer.name in names]
+    @cached_property
+    def variables(self) -> dict[str, Variable]:
+        """All weights by path, layer by layer, the fixed ones too."""
+        found: dict[int, tuple[str, Variable]] = {}
+        for path, leaf in self.leaves():
+            for variable in leaf.variables.values():
+                found.setdefault(id(variable), (f"{path}/{variable.name}", variable))
+        return dict(found.values())
 
-    def _find_store(self) -> WeightStore | None:
-        """The store all layers share, where another model made it; None where a new one is due."""
-        stores = [layer.store for layer in self._weighted()]
-        foreign = [s for s in stores if s is not None and s is not self._previous]
-        if not foreign:
-            return None
-        if all(store is foreign[0] for store in stores):
-            for name, spec in self.specs.items():
-                spec.check_same_shape(foreign[0].specs.get(name))
-            return foreign[0]
-        layer = next(layer for layer in self._weighted() if layer.store is foreign[0])
-        raise ValueError(
-            f"Model: layer {layer.name} already belongs to another model; make a new one "
-            f"with {type(layer).__name__}.from_config() and set_weights()"
-        )
+    @cached_property
+    def parameters(self) -> _core.Parameters:
+        """The weights as the plans of this network find them."""
+        return _core.Parameters.of({path: v.core for path, v in self.variables.items()})
+
+
+def is_input(tensor: Tensor) -> bool:
+    return not tensor.inputs
+
+
+def begin_at(seed: int, stream: int, layers: Sequence[Node]) -> int:
+    """Gives weights that have no initial values yet theirs, and returns the next free stream."""
+    for layer in layers:
+        for leaf in layer.leaves():
+            for variable in leaf.variables.values():
+                variable.begin_at(seed, stream)
+                stream += 1
+    return stream
 
 
 class Names:
     """Hands out names that are unique in a model."""
 
     def __init__(self) -> None:
+        self._names: dict[int, str] = {}  # by id of the layer
         self._taken: set[str] = set()
         self._last: dict[str, int] = {}
 
-    def claim(self, layer: Layer) -> None:
-        """Takes the layer's name; renames it to name_1, name_2, ... where the user chose none."""
+    def of(self, layer: Node) -> str:
+        return self._names[id(layer)]
+
+    def claim(self, layer: Node) -> None:
+        """Takes the layer's name, or name_1, name_2, ... where the user chose none.
+
+        Layers take that name over, unless another model knows them by the one they have.
+        """
         name, base = layer.name, layer.name
-        if name in self._taken and (layer.named or layer.held):
+        if name in self._taken and layer.named:
             raise ValueError(f"Model: layer names must be unique, got {name!r} twice")
         while name in self._taken:
             self._last[base] = self._last.get(base, 0) + 1
             name = f"{base}_{self._last[base]}"
-        if name != base:
+        if name != base and not layer.holders:
             layer.rename(name)
+        layer.holders += 1
         self._taken.add(name)
+        self._names[id(layer)] = name
 
-    def release(self, layer: Layer) -> None:
+    def release(self, layer: Node) -> None:
         """Gives the name of a claimed layer back."""
-        self._taken.discard(layer.name)
+        self._taken.discard(self._names.pop(id(layer)))
+        layer.holders -= 1
         self._last.clear()  # start again from the lowest free number

@@ -3,16 +3,12 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from . import _core
 from .arrays import FLOAT32_MAX, FLOAT32_TINY
-from .specs import Spec, from_table
-
-if TYPE_CHECKING:
-    from .trainer import Trainer
+from .specs import Spec, from_table, refuse_unknown
 
 
 def _checked(where: str, name: str, value: Any, low: float = 0.0) -> float:
@@ -33,41 +29,70 @@ def _share(where: str, name: str, value: Any) -> float:
     return number
 
 
+class Setting:
+    """An attribute that is checked when it is set, and then holds from the next step on."""
+
+    def __init__(self, check: Callable[[str, str, Any], Any], *, in_graph: bool = True) -> None:
+        self._check = check
+        self._in_graph = in_graph  # a training graph made with another value is out of date
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        return self if instance is None else instance.__dict__[self._name]
+
+    def __set__(self, instance: Any, value: Any) -> None:
+        checked = self._check(type(instance).__name__, self._name, value)
+        if self._in_graph and instance.__dict__.get(self._name, checked) != checked:
+            instance.changes += 1
+        instance.__dict__[self._name] = checked
+
+
+def _decay(where: str, name: str, value: Any) -> float | None:
+    return None if value is None else _checked(where, name, value)
+
+
+def _flag(where: str, name: str, value: Any) -> bool:
+    return bool(value)
+
+
+def _positive(where: str, name: str, value: Any) -> float:
+    return _checked(where, name, value, FLOAT32_TINY)
+
+
 class Optimizer(Spec):
-    """Base: learning_rate may be assigned at any time and holds from the next step on."""
+    """Base. Owns the state it keeps for each weight it trains, and counts its steps.
+
+    Every setting may be assigned at any time and holds from the next step on.
+    """
+
+    learning_rate = Setting(_checked, in_graph=False)
+    weight_decay = Setting(_decay)
 
     def __init__(self, learning_rate: float, weight_decay: float | None) -> None:
+        self.state = _core.OptimizerState()
+        self.changes = 0  # of settings
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
-        if weight_decay is not None:
-            self.weight_decay = _checked(self._where, "weight_decay", weight_decay)
-        self.iterations = 0  # steps taken
-        self._model: weakref.ref[Trainer] | None = None  # compiled with it
 
-    def begin(self, model: Trainer) -> None:
-        """For compile(): a training by steps of its own; refuses an optimizer already in use."""
-        other = self._model() if self._model is not None else None
-        if other is not None and other is not model and other.optimizer is self:
-            raise ValueError(
-                f"{model.name}: the optimizer {self._where} already trains another model "
-                f"({other.name}); make a new one"
-            )
-        self._model, self.iterations = weakref.ref(model), 0
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_model": None}  # a copy is free for another model
+    def __setattr__(self, key: str, value: Any) -> None:
+        if key not in ("state", "changes"):
+            refuse_unknown(self, key, type(self).__name__)
+        object.__setattr__(self, key, value)
 
     @property
-    def _where(self) -> str:
-        return type(self).__name__
+    def iterations(self) -> int:
+        """Steps taken."""
+        return self.state.iterations
 
-    @property
-    def learning_rate(self) -> float:
-        return self._learning_rate
+    @iterations.setter
+    def iterations(self, steps: int) -> None:
+        self.state.iterations = steps
 
-    @learning_rate.setter
-    def learning_rate(self, value: float) -> None:
-        self._learning_rate = _checked(self._where, "learning_rate", value)
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy has the settings; it has trained nothing."""
+        return type(self).from_config, (self.get_config(),)
 
     @property
     def slots(self) -> tuple[str, ...]:
@@ -87,6 +112,9 @@ class SGD(Optimizer):
         weight_decay: each step first takes learning_rate*weight_decay*weight off the weight.
     """
 
+    momentum = Setting(_share)
+    nesterov = Setting(_flag)
+
     def __init__(
         self,
         learning_rate: float = 0.01,
@@ -95,8 +123,8 @@ class SGD(Optimizer):
         weight_decay: float | None = None,
     ) -> None:
         super().__init__(learning_rate, weight_decay)
-        self.momentum = _share(self._where, "momentum", momentum)
-        self.nesterov = bool(nesterov)
+        self.momentum = momentum
+        self.nesterov = nesterov
 
     @property
     def slots(self) -> tuple[str, ...]:
@@ -116,6 +144,10 @@ class SGD(Optimizer):
 class Adam(Optimizer):
     """Kingma and Ba 2014: steps scaled by moving averages of the gradient and of its square."""
 
+    beta_1 = Setting(_share)
+    beta_2 = Setting(_share)
+    epsilon = Setting(_positive)
+
     def __init__(
         self,
         learning_rate: float = 0.001,
@@ -126,9 +158,9 @@ class Adam(Optimizer):
         weight_decay: float | None = None,
     ) -> None:
         super().__init__(learning_rate, weight_decay)
-        self.beta_1 = _share(self._where, "beta_1", beta_1)
-        self.beta_2 = _share(self._where, "beta_2", beta_2)
-        self.epsilon = _checked(self._where, "epsilon", epsilon, FLOAT32_TINY)
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.epsilon = epsilon
 
     @property
     def slots(self) -> tuple[str, ...]:

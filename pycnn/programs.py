@@ -4,7 +4,10 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from . import _core
 from .builder import GraphBuilder
@@ -12,6 +15,9 @@ from .losses import Loss
 from .metrics import Metric
 from .network import Network
 from .optimizers import Optimizer
+
+if TYPE_CHECKING:
+    from .layers.base import Layer
 
 MAX_PLANS = 8  # a mode and its batch sizes: the usual one, the last of an epoch, a few of the user
 
@@ -45,11 +51,13 @@ def evaluate_graph(network: Network, objective: Objective) -> GraphBuilder:
     return graph
 
 
-def train_graph(network: Network, objective: Objective) -> GraphBuilder:
+def train_graph(
+    network: Network, objective: Objective, trainable_layer: Callable[[Layer], bool]
+) -> GraphBuilder:
     """Inputs, labels -> loss, metrics; updates the weights and the moving averages."""
-    graph, values = network.build(training=True)
+    graph, values = network.build(training=True, trainable=trainable_layer)
     loss = _add_objective(graph.core, values[id(network.outputs[0])], objective)
-    trainable = [spec.name for spec in graph.weights.values() if spec.updated]
+    trainable = [path for path, weight in graph.weights.items() if weight.updated]
     gradients = graph.core.gradients(loss, [graph.values[name] for name in trainable])
     for name, gradient in zip(trainable, gradients, strict=True):
         if gradient is not None:
@@ -80,12 +88,25 @@ def _add_objective(graph: _core.Graph, y_pred: int, objective: Objective) -> int
 
 
 class Program:
-    """A graph and the plans made from it; the least recently used plans are dropped."""
+    """A graph and the plans made from it; the least recently used plans are dropped.
 
-    def __init__(self, graph: GraphBuilder, parameters: _core.Parameters) -> None:
+    Args:
+        optimizer: of a training graph: owns the slots and counts the steps.
+        changes: of the optimizer's settings, when the graph was made.
+    """
+
+    def __init__(
+        self,
+        graph: GraphBuilder,
+        parameters: _core.Parameters,
+        optimizer: _core.OptimizerState | None = None,
+        changes: int = 0,
+    ) -> None:
         self.graph = graph.core
+        self.changes = changes
         self._least_batch = graph.least_batch
         self._parameters = parameters
+        self._optimizer = optimizer
         self._plans: OrderedDict[int, _core.Plan] = OrderedDict()
 
     def plan(self, batch: int) -> _core.Plan:
@@ -95,9 +116,11 @@ class Program:
             least, layer = self._least_batch
             if batch < least:
                 raise ValueError(f"{layer}: needs batches of >= {least} samples, got {batch}")
-            plan = _core.Plan(self.graph, self._parameters, batch)
-            while len(self._plans) >= MAX_PLANS:
+            made = _core.Plan(self.graph, self._parameters, batch, optimizer=self._optimizer)
+            plan = self._plans.setdefault(batch, made)
+        with suppress(KeyError):  # another thread may have dropped it
+            self._plans.move_to_end(batch)
+        while len(self._plans) > MAX_PLANS:
+            with suppress(KeyError):
                 self._plans.popitem(last=False)
-            self._plans[batch] = plan
-        self._plans.move_to_end(batch)
         return plan

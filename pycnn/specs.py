@@ -6,6 +6,7 @@ Names are looked up in closed tables; nothing is ever imported or evaluated by n
 
 from __future__ import annotations
 
+import difflib
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -41,6 +42,32 @@ class Spec:
 
     def __hash__(self) -> int:
         return hash(type(self))
+
+
+# What users set on models and layers expecting an effect, beside what these already have.
+SETTINGS = frozenset(
+    "activation activity_regularizer batch_size bias_constraint bias_initializer bias_regularizer "
+    "clipnorm clipvalue constraint decay dropout dtype dtype_policy epsilon frozen "
+    "global_clipnorm initializer input_spec jit_compile kernel_constraint kernel_initializer "
+    "kernel_regularizer learning_rate loss lr momentum optimizer padding rate regularizer "
+    "run_eagerly seed stateful strides trainable training units use_bias weight_decay".split()
+)
+
+
+def refuse_unknown(owner: object, key: str, where: str) -> None:
+    """Refuses to keep an attribute that looks like a setting but would have no effect.
+
+    What the classes of users keep is their own.
+    """
+    own = type(owner).__module__.partition(".")[0] == __package__
+    kept = hasattr(type(owner), key) or key in owner.__dict__
+    if not own or kept or key.startswith("_"):
+        return
+    known = [name for name in dir(type(owner)) if not name.startswith("_")]
+    close = difflib.get_close_matches(key, known, 1, 0.85)
+    if key in SETTINGS or close:
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise AttributeError(f"{where}: has no setting {ascii(key)[:80]}{hint}")
 
 
 def serialize(spec: str | Spec) -> str | dict[str, Any]:

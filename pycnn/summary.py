@@ -14,19 +14,28 @@ Row = tuple[str, str, str, str, str]
 def table(name: str, network: Network) -> str:
     """One line a layer: name (class), output shape, parameters, multiply-adds a sample."""
     graph, _ = network.build(training=False)
+    owners = {path: path.removesuffix(inner) for path, inner in network.inner_paths()}
     macs: Counter[str] = Counter()
     for node in graph.core.nodes():
-        macs[node.get("name", "")] += node.get("macs", 0)
-    _ = network.store  # its layers have their weights from now on
-    sizes = Counter({layer.name: layer.count_params() for layer in network.layers})
+        macs[owners.get(node["name"], "")] += node["macs"]
+    names = network.names
+    sizes = Counter(
+        {
+            names.of(node): sum(leaf.count_params() for leaf in node.leaves())
+            for node in network.layers
+        }
+    )
     rows: list[Row] = [("layer", "output shape", "parameters", "MACs", "input from")]
     branching = any(len(tensor.inputs) > 1 for tensor in network.tensors)
     for tensor in network.tensors:
-        rows.append(_row(tensor, sizes[tensor.layer.name], macs[tensor.layer.name]))
+        name = names.of(tensor.layer)
+        sources = ", ".join(names.of(x.layer) for x in tensor.inputs)
+        rows.append(_row(tensor, name, sizes[name], macs[name], sources))
     lines = _align(rows, 5 if branching else 4)
     rule = "-" * max(map(len, lines))
-    trainable = sum(v.size for layer in network.layers for v in layer.weights if v.trainable)
-    total = sum(sizes.values())
+    weights = [v for v in network.variables.values() if not v.spec.fixed]
+    trainable = sum(v.size for v in weights if v.trainable)
+    total = sum(v.size for v in weights)
     totals = (
         f"parameters: {total:,} ({trainable:,} trainable, {total - trainable:,} not), "
         f"{4 * total / 1024:,.1f} KiB"
@@ -35,11 +44,9 @@ def table(name: str, network: Network) -> str:
     return "\n".join([f"Model: {name}", rule, lines[0], rule, *lines[1:], rule, *footer])
 
 
-def _row(tensor: Tensor, size: int, macs: int) -> Row:
-    layer = tensor.layer
-    sources = ", ".join(x.layer.name for x in tensor.inputs)
+def _row(tensor: Tensor, name: str, size: int, macs: int, sources: str) -> Row:
     return (
-        f"{layer.name} ({type(layer).__name__})",
+        f"{name} ({type(tensor.layer).__name__})",
         str(tensor.shape),
         f"{size:,}",
         f"{macs:,}",

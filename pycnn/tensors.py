@@ -6,30 +6,53 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from . import _core
 from .builder import GraphBuilder
 
 if TYPE_CHECKING:
-    from .layers.base import Layer
+    from .builder import Node
 
 Extents = tuple[int | None, ...]
 
 
-class Tensor:
-    """The output of one call of a layer. Compared by identity."""
+class Call:
+    """One use of a layer, or of a model as a layer."""
 
-    __slots__ = ("inputs", "layer", "shape")
+    __slots__ = ("inputs", "layer", "outputs")
 
-    def __init__(self, layer: Layer, inputs: tuple[Tensor, ...], shape: Extents) -> None:
+    def __init__(self, layer: Node, inputs: tuple[Tensor, ...], shapes: Sequence[Extents]) -> None:
         self.layer = layer
         self.inputs = inputs
+        self.outputs = tuple(Tensor(self, i, shape) for i, shape in enumerate(shapes))
+
+
+class Tensor:
+    """An output of a call. Compared by identity."""
+
+    __slots__ = ("call", "index", "shape")
+
+    def __init__(self, call: Call, index: int, shape: Extents) -> None:
+        self.call = call
+        self.index = index
         self.shape = shape  # leads with None, the batch
+
+    @property
+    def layer(self) -> Node:
+        return self.call.layer
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        return self.call.inputs
 
     def __repr__(self) -> str:
         return f"<Tensor {self.layer.name} {self.shape}>"
 
 
-def call_layer(layer: Layer, inputs: Sequence[Tensor]) -> Tensor:
-    """The symbolic result of layer(inputs); bad shapes are refused here."""
+def call_layer(layer: Node, inputs: Sequence[Tensor]) -> Call:
+    """The symbolic results of layer(inputs); bad shapes are refused here.
+
+    The first call makes the layer's weights, which are fixed in number and shape from then on.
+    """
     for x in inputs:
         if not isinstance(x, Tensor):
             raise TypeError(
@@ -38,17 +61,17 @@ def call_layer(layer: Layer, inputs: Sequence[Tensor]) -> Tensor:
             )
     graph = GraphBuilder()
     values = [graph.core.input(f"input_{i}", x.shape) for i, x in enumerate(inputs)]
-    graph.enter(layer)
-    shape = graph.core.shape(layer.apply(graph, values))
-    if layer.store is not None:  # it has its weights: their shapes stay
-        for spec in graph.weights.values():
-            spec.check_same_shape(layer.store.specs.get(spec.name))
-    return Tensor(layer, tuple(inputs), shape)
+    outputs = graph.apply(layer, layer.name, values)
+    groups = _core.groups_of(graph.core)
+    for path, weight in graph.weights.items():
+        weight.layer.adopt(weight.spec, groups[path])
+    return Call(layer, tuple(inputs), [graph.core.shape(value) for value in outputs])
 
 
-def ancestors(outputs: Sequence[Tensor]) -> list[Tensor]:
-    """Everything the outputs depend on, inputs first, each once. No recursion: depth is free."""
+def ancestors(outputs: Sequence[Tensor], inputs: Sequence[Tensor] = ()) -> list[Tensor]:
+    """All the outputs depend on down to the inputs, these first, each once. Depth is free."""
     order: list[Tensor] = []
+    ends = {id(tensor) for tensor in inputs}
     seen: set[int] = set()
     stack = [(tensor, False) for tensor in reversed(outputs)]
     while stack:
@@ -58,5 +81,6 @@ def ancestors(outputs: Sequence[Tensor]) -> list[Tensor]:
         elif id(tensor) not in seen:
             seen.add(id(tensor))
             stack.append((tensor, True))
-            stack.extend((x, False) for x in reversed(tensor.inputs) if id(x) not in seen)
+            if id(tensor) not in ends:
+                stack.extend((x, False) for x in reversed(tensor.inputs) if id(x) not in seen)
     return order

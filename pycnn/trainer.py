@@ -7,8 +7,10 @@ rows of the batch itself. An interrupt or error between steps leaves the last co
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +23,9 @@ from .network import Network
 from .programs import Objective, Program, evaluate_graph, predict_graph, train_graph
 from .progress import Progress
 from .seeding import epoch_permutation
+
+if TYPE_CHECKING:
+    from .layers.base import Layer
 
 DEFAULT_BATCH = 32
 Arrays = list[NDArray[Any]]
@@ -46,7 +51,10 @@ class RunningMeans:
 
 
 class Trainer:
-    """The part of a model that runs it. Models provide `name`, `network` and `seed`."""
+    """The part of a model that runs it. Models provide the rest of what is raised here.
+
+    Several threads may call it: what they share is replaced as a whole, never changed in place.
+    """
 
     name: str
     history: History | None = None  # of the last fit()
@@ -56,10 +64,17 @@ class Trainer:
         self._compiled: tuple[optimizers.Optimizer, losses.Loss, list[Any]] | None = None
         self._objective: Objective | None = None
         self._programs: dict[str, Program] = {}
-        self._slots_due = True
+        self._flags: dict[Layer, bool] = {}  # trainable or not, as compile() found them
+        self._fitting: dict[int, object] = {}  # by process: a fork copies what it finds
 
     @property
     def network(self) -> Network:
+        raise NotImplementedError
+
+    def leaves(self) -> list[Layer]:
+        raise NotImplementedError
+
+    def trained_layers(self) -> set[Layer]:
         raise NotImplementedError
 
     @property
@@ -69,21 +84,35 @@ class Trainer:
     # ---- compile ----
 
     def compile(self, optimizer: Any, loss: Any, *, metrics: Sequence[Any] | None = None) -> None:
-        """Chooses how to train; resets the optimizer's state, keeps the weights.
+        """Chooses how to train: keeps the weights, and what an optimizer given as object knows.
+
+        The layers that are trainable now are those that fit() will change.
 
         Args:
-            optimizer: a name or an object of pycnn.optimizers; an object trains one model.
+            optimizer: a name or an object of pycnn.optimizers.
             loss: a name or an object of pycnn.losses.
             metrics: names or objects of pycnn.metrics; "accuracy" suits itself to the loss.
         """
         if isinstance(metrics, str):
             metrics = [metrics]
-        compiled = (optimizers.get(optimizer), losses.get(loss), list(metrics or []))
-        compiled[0].begin(self)
-        self._compiled = compiled
+        self._compiled = (optimizers.get(optimizer), losses.get(loss), list(metrics or []))
+        thawed = self.trained_layers()
+        self.set_trainable({layer: layer in thawed for layer in self.leaves()})
+
+    def set_trainable(self, flags: dict[Layer, bool]) -> None:
+        """Says for each layer whether fit() changes it, whatever the layers' own flags say."""
+        self._flags = flags
         self._objective = None
+        self.forget_programs()
+
+    def is_trained(self, layer: Layer) -> bool:
+        """Whether fit() changes the layer: as it was at compile(), or is, where it came later."""
+        return self._flags.get(layer, layer.trainable)
+
+    def forget_programs(self) -> None:
+        """For when the layers have changed."""
         self._programs = {}
-        self._slots_due = True
+        self._objective = None
 
     @property
     def is_compiled(self) -> bool:
@@ -115,25 +144,21 @@ class Trainer:
             self._objective = Objective(optimizer, loss, resolved)
         return self._objective
 
-    def reset_slots(self) -> None:
-        """Zeroes the optimizer's state; the first step after compile() does."""
-        network = self.network
-        network.store.reset_slots(self.optimizer.slots, network.specs.values())
-        self._slots_due = False
-
     def _program(self, mode: str) -> Program:
-        if mode not in self._programs:
+        programs = self._programs
+        program = programs.get(mode)
+        if program is None or (mode == "train" and program.changes != self.optimizer.changes):
             network = self.network
-            make: dict[str, Callable[[], Any]] = {
-                "predict": lambda: predict_graph(network),
-                "evaluate": lambda: evaluate_graph(network, self.objective),
-                "train": lambda: train_graph(network, self.objective),
-            }
-            program = Program(make[mode](), network.store.parameters)
-            if mode == "train" and self._slots_due:
-                self.reset_slots()
-            self._programs[mode] = program
-        return self._programs[mode]
+            if mode == "predict":
+                program = Program(predict_graph(network), network.parameters)
+            elif mode == "evaluate":
+                program = Program(evaluate_graph(network, self.objective), network.parameters)
+            else:
+                optimizer, changes = self.optimizer, self.optimizer.changes
+                graph = train_graph(network, self.objective, self.is_trained)
+                program = Program(graph, network.parameters, optimizer.state, changes)
+            programs[mode] = program
+        return program
 
     # ---- data at the door ----
 
@@ -172,17 +197,9 @@ class Trainer:
     # ---- steps ----
 
     def _train_step(self, arrays: Arrays, batch: int, **where: Any) -> tuple[float, ...]:
-        optimizer = self.optimizer
         plan = self._program("train").plan(batch)
-        values = plan.run(
-            arrays,
-            learning_rate=optimizer.learning_rate,
-            seed=self.seed,
-            step=optimizer.iterations + 1,
-            **where,
-        )
-        optimizer.iterations += 1
-        return values
+        rate = self.optimizer.learning_rate
+        return plan.run(arrays, learning_rate=rate, seed=self.seed, **where)
 
     def train_on_batch(self, x: Any, y: Any, return_dict: bool = False) -> Any:
         """One step on one batch: the loss, or [loss, metrics...], before the update."""
@@ -210,9 +227,7 @@ class Trainer:
         network = self.network
         if len(network.inputs) != 1 or len(network.outputs) != 1:
             raise ValueError(f"{self.name}: a predictor needs 1 input and 1 output")
-        plan = _core.Plan(
-            self._program("predict").graph, network.store.parameters, checked_batch(batch)
-        )
+        plan = _core.Plan(self._program("predict").graph, network.parameters, checked_batch(batch))
         return plan, tuple(extent or 0 for extent in network.outputs[0].shape[1:])
 
     # ---- whole data sets ----
@@ -240,6 +255,36 @@ class Trainer:
             shuffle: a new order each epoch, a function of the model's seed and its steps so far.
             initial_epoch: the number of the first epoch, to continue an earlier fit.
         """
+        with self._alone():
+            return self._fit(
+                x, y, batch_size, epochs, verbose, callbacks, validation_split, validation_data,
+                shuffle, initial_epoch,
+            )  # fmt: skip
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One fit at a time."""
+        token = object()
+        if self._fitting.setdefault(os.getpid(), token) is not token:
+            raise RuntimeError(f"{self.name}: fit is running already")
+        try:
+            yield
+        finally:
+            self._fitting.pop(os.getpid(), None)
+
+    def _fit(
+        self,
+        x: Any,
+        y: Any,
+        batch_size: int | None,
+        epochs: int,
+        verbose: int | str,
+        callbacks: Callback | Sequence[Callback] | None,
+        validation_split: float,
+        validation_data: tuple[Any, Any] | None,
+        shuffle: bool,
+        initial_epoch: int,
+    ) -> History:
         batch = checked_batch(batch_size)
         epochs = checked_int("fit", "epochs", epochs, low=0)
         arrays, validation = self._split(x, y, validation_split, validation_data)

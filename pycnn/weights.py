@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The values of a model's weights. They outlive graphs and plans, which only know their names."""
+"""The weights of layers. A layer owns its variables; models, plans and files refer to them."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,80 +12,81 @@ from numpy.typing import NDArray
 
 from . import _core
 from .arrays import as_float32
-from .builder import GraphBuilder, WeightSpec
+from .builder import WeightSpec
 from .errors import ShapeError
+from .seeding import next_model_seed
 
 if TYPE_CHECKING:
     from .layers.base import Layer
 
 
-class WeightStore:
-    """Owns the core's Parameters, and says what is in them."""
-
-    def __init__(
-        self,
-        graph: GraphBuilder,
-        seed: int,
-        values: Mapping[str, NDArray[np.float32]] | None = None,
-    ) -> None:
-        self.specs: Mapping[str, WeightSpec] = dict(graph.weights)
-        self.parameters = _core.Parameters(graph.core)
-        for stream, spec in enumerate(self.specs.values()):
-            if values is None or spec.fixed:
-                array = spec.initializer(spec.shape, seed, stream)
-            else:
-                array = values[spec.name]
-            self.parameters.set(spec.name, array)
-
-    def copy_from(self, other: WeightStore) -> None:
-        """Takes over the values of the weights both have in the same shape."""
-        for name, spec in self.specs.items():
-            known = other.specs.get(name)
-            if known is not None and known.shape == spec.shape:
-                self.parameters.set(name, other.parameters.get(name))
-
-    def reset_slots(self, slots: Sequence[str], specs: Iterable[WeightSpec]) -> None:
-        """Zeroes the optimizer state of these weights."""
-        for spec in specs:
-            for slot in slots:
-                self.parameters.set(spec.name, np.zeros(spec.shape, np.float32), slot)
-
-    def variables(self, layer: Layer) -> list[Variable]:
-        """The weights of a layer in order of declaration."""
-        return [
-            Variable(self, spec, layer)
-            for spec in self.specs.values()
-            if not spec.fixed and spec.layer == layer.name
-        ]
-
-
 class Variable:
-    """A handle on one weight."""
+    """One weight: its values, and what its layer says of it.
 
-    __slots__ = ("_layer", "_store", "spec")
+    The initial values are a function of (seed, stream), which the first model that holds the layer
+    gives; they are made when somebody first looks.
+    """
 
-    def __init__(self, store: WeightStore, spec: WeightSpec, layer: Layer) -> None:
-        self._store = store
-        self._layer = layer
+    __slots__ = ("_core", "_groups", "_layer", "_origin", "spec")
+
+    def __init__(self, layer: Layer, spec: WeightSpec, groups: int | None) -> None:
         self.spec = spec
+        self._layer = layer
+        self._groups = groups
+        self._origin: tuple[int, int] | None = None
+        self._core: _core.Variable | None = None
+
+    def begin_at(self, seed: int, stream: int) -> None:
+        """Where the initial values come from; the first call decides."""
+        if self._origin is None:
+            self._origin = seed, stream
+
+    def begin_with(self, values: NDArray[np.float32]) -> None:
+        """These are the initial values, or else the values from now on."""
+        if self._core is None:
+            made = _core.Variable(self.shape, self._groups)
+            made.set(values)
+            self._core = made
+        else:
+            self._core.set(values)
+
+    @property
+    def core(self) -> _core.Variable:
+        """The values, as plans share them."""
+        if self._core is None:
+            seed, stream = self._origin or (next_model_seed(), 0)
+            made = _core.Variable(self.shape, self._groups)
+            made.set(self.spec.initializer(self.shape, seed, stream))
+            self._core = made
+        return self._core
+
+    @property
+    def layer(self) -> Layer:
+        """Its owner."""
+        return self._layer
 
     @property
     def path(self) -> str:
         """ "layer/kernel"."""
-        return self.spec.name
+        return f"{self._layer.name}/{self.name}"
 
     @property
     def name(self) -> str:
         """ "kernel"."""
-        return self.spec.name.rpartition("/")[2]
+        return self.spec.name
 
     @property
     def shape(self) -> tuple[int, ...]:
         return self.spec.shape
 
     @property
+    def groups(self) -> int | None:
+        """Of the convolution whose kernel it is."""
+        return self._groups
+
+    @property
     def trainable(self) -> bool:
-        """Whether fit() changes it; follows the layer's flag."""
+        """Whether fit() changes it, were the model compiled now; follows the layer's flag."""
         return self.spec.trainable and self._layer.trainable
 
     @property
@@ -94,13 +95,13 @@ class Variable:
 
     def numpy(self) -> NDArray[np.float32]:
         """A copy of the values."""
-        return self._store.parameters.get(self.spec.name)
+        return self.core.get()
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return self.numpy() if dtype is None else self.numpy().astype(dtype)
 
     def assign(self, values: Any) -> None:
-        self._store.parameters.set(self.spec.name, self.checked(values))
+        self.core.set(self.checked(values))
 
     def checked(self, values: Any) -> NDArray[np.float32]:
         array = as_float32(self.path, values)
@@ -112,10 +113,14 @@ class Variable:
         return f"<Variable {self.path} {self.shape}>"
 
 
+def read_all(variables: Sequence[Variable]) -> list[NDArray[np.float32]]:
+    """Copies of all values, of one and the same training step."""
+    return _core.read([variable.core for variable in variables])[0]
+
+
 def assign_all(where: str, variables: Sequence[Variable], values: Sequence[Any]) -> None:
     """Sets all or, where one does not fit, none."""
     if len(values) != len(variables):
         raise ValueError(f"{where}: expected {len(variables)} weights, got {len(values)}")
     checked = [variable.checked(value) for variable, value in zip(variables, values, strict=True)]
-    for variable, array in zip(variables, checked, strict=True):
-        variable.assign(array)
+    _core.write([variable.core for variable in variables], checked)

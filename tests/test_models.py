@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import pycnn
-from pycnn import layers
+from pycnn import layers, reference
 from pycnn.errors import ShapeError
 from pycnn.layers import Add, Conv2D, Dense, Flatten, GlobalAveragePooling2D, Input
 from pycnn.models import Model, Sequential
@@ -92,13 +92,20 @@ def test_weights_survive_add_and_pop():
     assert model.layers[-1].name == "dense_1"
 
 
-def test_layer_list_is_closed_by_compile():
+def test_layers_come_and_go_after_compile_and_training():
     model = Sequential([Dense(3, input_dim=2)])
     model.compile("sgd", "mse")
-    with pytest.raises(ValueError, match=r"cannot add a layer after compile\(\)"):
-        model.add(Dense(3))
-    with pytest.raises(ValueError, match=r"cannot pop a layer after compile\(\)"):
-        model.pop()
+    x, y = np.ones((4, 2)), np.ones((4, 3))
+    model.fit(x, y, verbose=0)
+    kernel = model.get_weights()[0]
+    model.add(Dense(1))
+    np.testing.assert_array_equal(model.get_weights()[0], kernel)
+    model.fit(x, y[:, :1], verbose=0)
+    assert (model.get_weights()[0] != kernel).any()
+    kernel = model.get_weights()[0]
+    model.pop()
+    np.testing.assert_array_equal(model.get_weights()[0], kernel)
+    model.fit(x, y, verbose=0)
 
 
 def test_sequential_refusals():
@@ -148,11 +155,11 @@ def test_functional_model_branches_and_joins():
     assert model.output_shape == (None, 3)
     x = np.random.default_rng(0).standard_normal((5, 6, 6, 4)).astype(np.float32)
     w = dict(zip([v.path for v in model.weights], model.get_weights(), strict=True))
-    y = pycnn.reference.conv2d(x, w["conv2d/kernel"], w["conv2d/bias"], padding="same")
+    y = reference.conv2d(x, w["conv2d/kernel"], w["conv2d/bias"], padding="same")
     y = np.maximum(y, 0)
-    y = pycnn.reference.conv2d(y, w["conv2d_1/kernel"], w["conv2d_1/bias"], padding="same")
+    y = reference.conv2d(y, w["conv2d_1/kernel"], w["conv2d_1/bias"], padding="same")
     y = np.maximum(x + y, 0).mean(axis=(1, 2))
-    want = pycnn.reference.softmax(y @ w["dense/kernel"] + w["dense/bias"])
+    want = reference.softmax(y @ w["dense/kernel"] + w["dense/bias"])
     np.testing.assert_allclose(model.predict(x), want, atol=1e-5)
 
 
@@ -212,12 +219,20 @@ def test_part_of_a_model_shares_the_weights():
     assert (before != features.predict(x)).any()
 
 
-def test_layers_of_two_models_are_not_mixed():
+def test_a_new_head_on_a_trained_model_shares_its_layers():
     base = residual()
-    _ = base.get_weights()
-    new = Model(base.input, Dense(2)(base.get_layer("global_average_pooling2d").output))
-    with pytest.raises(ValueError, match="already belongs to another model"):
-        new.get_weights()
+    base.compile("sgd", "sparse_categorical_crossentropy")
+    x, y = np.random.default_rng(0).standard_normal((4, 6, 6, 4)), np.arange(4) % 2
+    base.fit(x, y, verbose=0)
+    pooled = base.get_layer("global_average_pooling2d")
+    new = Model(base.input, Dense(2, activation="softmax")(pooled.output))
+    np.testing.assert_array_equal(new.get_weights()[0], base.get_weights()[0])
+    new.compile("sgd", "sparse_categorical_crossentropy")
+    before = base.get_weights()
+    new.fit(x, y, verbose=0)
+    assert (base.get_weights()[0] != before[0]).any()
+    np.testing.assert_array_equal(new.get_weights()[0], base.get_weights()[0])
+    np.testing.assert_array_equal(base.get_weights()[-1], before[-1])  # the old head
 
 
 def test_graphs_that_do_not_hold_together():
@@ -233,8 +248,6 @@ def test_graphs_that_do_not_hold_together():
         Model([x, x], y)
     with pytest.raises(ValueError, match="at least one input"):
         Model([], [])
-    with pytest.raises(TypeError, match="a model inside a model"):
-        Model(x, y)(other)
 
 
 def test_deep_models_need_no_recursion():
@@ -311,9 +324,16 @@ def test_models_are_freed():
     assert gone() is None
 
 
-def test_copied_layers_have_no_weights_yet():
+def test_copied_layers_have_weights_of_their_own():
     model = Sequential([Dense(3, input_dim=2)])
-    _ = model.get_weights()
+    before = model.get_weights()
     layer = copy.deepcopy(model.layers[0])
-    assert layer.get_weights() == []
-    assert repr(layer) == "Dense(name='dense', units=3)"
+    assert repr(layer) == "Dense(units=3)"
+    for got, want in zip(layer.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(got, want)
+    layer.set_weights([w + 1 for w in before])
+    np.testing.assert_array_equal(model.get_weights()[0], before[0])
+    other = Sequential([Input((2,)), layer])
+    np.testing.assert_array_equal(other.get_weights()[0], before[0] + 1)
+    with pytest.raises(ShapeError, match="used twice with different inputs"):
+        Sequential([Input((5,)), copy.deepcopy(layer)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
 
@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import initializers
-from ..builder import GraphBuilder
+from ..builder import GraphBuilder, WeightSpec
 from ..initializers import Initializer
-from ..specs import Spec, serialize
-from ..tensors import Extents, Tensor, call_layer
-from ..weights import Variable, WeightStore, assign_all
+from ..specs import Spec, refuse_unknown, serialize
+from ..tensors import Call, Extents, Tensor, call_layer
+from ..weights import Variable, assign_all, read_all
 
 Pair = tuple[int, int]
 Padding = str | tuple[int, int, int, int]
@@ -56,8 +56,10 @@ class Layer:
                 setattr(self, f.name, value.item())
         self.check()
         self._calls: list[Tensor] = []
-        self.store: WeightStore | None = None  # given by the first model that holds the layer
-        self.make_store: Callable[[], object] | None = None  # asks that model for it
+        self.variables: dict[
+            str, Variable
+        ] = {}  # by name, the fixed ones too; since the first call
+        self.holders = 0  # models that know the layer by its name
         self._fixed = True
 
     def __setattr__(self, key: str, value: Any) -> None:
@@ -65,17 +67,14 @@ class Layer:
             raise AttributeError(
                 f"{self.name}: {key} is fixed when the layer is made; make a new layer"
             )
+        if "_fixed" in self.__dict__:
+            refuse_unknown(self, key, self.name)
         if key == "trainable":
             value = checked_flag(type(self).__name__, key, value)
         object.__setattr__(self, key, value)
 
     def check(self) -> None:
         """Refuses bad arguments and brings the others into one form."""
-
-    @property
-    def held(self) -> bool:
-        """Whether a model holds the layer, and knows it by its name."""
-        return self.store is not None or self.make_store is not None
 
     def rename(self, name: str) -> None:
         """For models: replaces a name the user did not choose."""
@@ -90,10 +89,23 @@ class Layer:
         (x,) = inputs
         return self.build(graph, x)
 
+    def leaves(self) -> list[Layer]:
+        """The layers it is made of: itself."""
+        return [self]
+
+    def adopt(self, spec: WeightSpec, groups: int | None) -> None:
+        """Makes the weight, at the first call; later ones must ask for the same."""
+        known = self.variables.get(spec.name)
+        if known is None:
+            self.variables[spec.name] = Variable(self, spec, groups)
+        else:
+            spec.check_same_shape(self.name, known.spec)
+
     def __call__(self, inputs: Tensor) -> Tensor:
         return self._record(call_layer(self, (inputs,)))
 
-    def _record(self, output: Tensor) -> Tensor:
+    def _record(self, call: Call) -> Tensor:
+        (output,) = call.outputs
         self._calls.append(output)
         return output
 
@@ -110,13 +122,19 @@ class Layer:
 
     @property
     def weights(self) -> list[Variable]:
-        """The weights in Keras' order; none until a model holds the layer."""
-        if self.store is None and self.make_store is not None:
-            self.make_store()
-        return [] if self.store is None else self.store.variables(self)
+        """The weights in Keras' order; none until the layer is called."""
+        return [v for v in self.variables.values() if not v.spec.fixed]
+
+    @property
+    def trainable_weights(self) -> list[Variable]:
+        return [variable for variable in self.weights if variable.trainable]
+
+    @property
+    def non_trainable_weights(self) -> list[Variable]:
+        return [variable for variable in self.weights if not variable.trainable]
 
     def get_weights(self) -> list[NDArray[np.float32]]:
-        return [variable.numpy() for variable in self.weights]
+        return read_all(self.weights)
 
     def set_weights(self, weights: Sequence[NDArray[Any]]) -> None:
         assign_all(self.name, self.weights, weights)
@@ -136,7 +154,8 @@ class Layer:
         return cls(**config)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self).from_config, (self.get_config(),)
+        weights = [(v.spec, v.groups, v.numpy()) for v in self.variables.values()]
+        return _restore, (type(self), self.get_config(), self.named, weights)
 
     def __repr__(self) -> str:
         changed = []
@@ -147,6 +166,18 @@ class Layer:
             if value != f.default:
                 changed.append(f"{f.name}={value!r}")
         return f"{type(self).__name__}({', '.join(changed)})"
+
+
+def _restore(
+    kind: type[LayerT], config: Mapping[str, Any], named: bool, weights: Sequence[Any]
+) -> LayerT:
+    """For copies: the layer and the values of its weights, known to no model."""
+    layer = kind.from_config(config)
+    layer.named = named
+    for spec, groups, values in weights:
+        layer.adopt(spec, groups)
+        layer.variables[spec.name].assign(values)
+    return layer
 
 
 def plain(value: Any) -> Any:

@@ -87,7 +87,7 @@ class Conv2D(Layer):
             padding=checked_padding(self.name, self.padding),
             dilation=as_pair(self.dilation_rate),
             groups=self.groups,
-            name=self.name,
+            name=graph.name,
         )
         return add_activation(graph, y, self.activation or "linear")
 
@@ -153,7 +153,7 @@ class Conv2DTranspose(Layer):
             padding=checked_padding(self.name, self.padding),
             output_padding=None if self.output_padding is None else as_pair(self.output_padding),
             dilation=as_pair(self.dilation_rate),
-            name=self.name,
+            name=graph.name,
         )
         return add_activation(graph, y, self.activation or "linear")
 

@@ -14,7 +14,7 @@ from ..builder import GraphBuilder
 from ..errors import ShapeError
 from ..initializers import Initializer
 from ..initializers import get as get_initializer
-from ..tensors import Tensor, call_layer
+from ..tensors import Call, Tensor, call_layer
 from .base import (
     MAX_EXTENT,
     Layer,
@@ -40,7 +40,7 @@ class InputLayer(Layer):
         """The symbolic input; the same one every time."""
         if not self._calls:
             assert self.shape is not None
-            self._record(Tensor(self, (), (None, *self.shape)))
+            self._record(Call(self, (), [(None, *self.shape)]))
         return self._calls[0]
 
     def build(self, graph: GraphBuilder, x: int) -> int:
@@ -83,7 +83,7 @@ class Dense(Layer):
         b = None
         if self.use_bias:
             b = graph.parameter("bias", (self.units,), get_initializer(self.bias_initializer))
-        y = graph.core.dense(x, w, b, name=self.name)
+        y = graph.core.dense(x, w, b, name=graph.name)
         return add_activation(graph, y, self.activation or "linear")
 
 
@@ -110,7 +110,7 @@ class Flatten(Layer):
         checked_channels_last(self.name, self.data_format)
 
     def build(self, graph: GraphBuilder, x: int) -> int:
-        return graph.core.flatten(x, name=self.name)
+        return graph.core.flatten(x, name=graph.name)
 
 
 @dataclass(eq=False, repr=False)
@@ -130,7 +130,7 @@ class Dropout(Layer):
         stream = graph.next_stream()
         if not graph.training or self.rate == 0:
             return x
-        return graph.core.dropout(x, rate=self.rate, stream=stream, name=self.name)
+        return graph.core.dropout(x, rate=self.rate, stream=stream, name=graph.name)
 
 
 @dataclass(eq=False, repr=False)
@@ -142,7 +142,7 @@ class Add(Layer):
             raise ValueError(f"{self.name}: expected a list of 2 or more inputs, got {len(inputs)}")
         total = inputs[0]
         for x in inputs[1:]:
-            total = graph.core.add(total, x, name=self.name)
+            total = graph.core.add(total, x, name=graph.name)
         return total
 
     def __call__(self, inputs: Any) -> Tensor:
@@ -174,7 +174,7 @@ class Concatenate(Layer):
             raise ValueError(
                 f"{self.name}: axis must be the last one (-1 or {rank - 1}), got {self.axis}"
             )
-        return graph.core.concatenate(inputs, name=self.name)
+        return graph.core.concatenate(inputs, name=graph.name)
 
     def __call__(self, inputs: Any) -> Tensor:
         return self._record(call_layer(self, as_list(inputs)))

@@ -73,14 +73,14 @@ class BatchNormalization(Layer):
             fixed=not self.center,
         )
         mean, variance = self._moving(graph, channels)
-        if not (graph.training and self.trainable):
+        if not (graph.training and graph.trainable):
             return graph.core.batch_norm_inference(
-                x, gamma, beta, mean, variance, epsilon=self.epsilon, name=self.name
+                x, gamma, beta, mean, variance, epsilon=self.epsilon, name=graph.name
             )
         if math.prod(shape[:-1]) == 1:
             graph.require_batch(2)  # one value has no variance
         y, batch_mean, batch_variance = graph.core.batch_norm_training(
-            x, gamma, beta, epsilon=self.epsilon, name=self.name
+            x, gamma, beta, epsilon=self.epsilon, name=graph.name
         )
         graph.moving_average(mean, batch_mean, self.momentum)
         graph.moving_average(variance, batch_variance, self.momentum)

@@ -82,7 +82,7 @@ class GlobalAveragePooling2D(Layer):
 
     def build(self, graph: GraphBuilder, x: int) -> int:
         graph.shape(x, 4, "N, H, W, C")
-        return graph.core.global_avg_pool2d(x, name=self.name)
+        return graph.core.global_avg_pool2d(x, name=graph.name)
 
 
 @dataclass(eq=False, repr=False)
@@ -108,7 +108,7 @@ class UpSampling2D(Layer):
 
     def build(self, graph: GraphBuilder, x: int) -> int:
         graph.shape(x, 4, "N, H, W, C")
-        return graph.core.upsample2d(x, size=as_pair(self.size), name=self.name)
+        return graph.core.upsample2d(x, size=as_pair(self.size), name=graph.name)
 
 
 MaxPool2D = MaxPooling2D
