@@ -7,6 +7,11 @@ Example:
     >>> model = Sequential([Dense(12, activation="relu", input_dim=8), Dense(1)])
 """
 
+from .openmp import short_waits
+
+with short_waits():
+    from . import _core  # noqa: F401
+
 from . import (
     callbacks,
     datasets,
