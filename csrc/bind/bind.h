@@ -8,6 +8,7 @@
 
 #include <string>
 
+#include "base/id.h"
 #include "base/shape.h"
 
 namespace pycnn {
@@ -23,3 +24,22 @@ void register_machine(py::module_& m);
 py::tuple to_tuple(const Shape& shape);  // None for the batch
 
 }  // namespace pycnn
+
+// Python's int <-> Id; None for none, which only arguments of type std::optional take.
+template <class Kind>
+struct pybind11::detail::type_caster<pycnn::Id<Kind>> {
+  PYBIND11_TYPE_CASTER(pycnn::Id<Kind>, const_name("int"));
+
+  bool load(handle source, bool convert) {
+    make_caster<pycnn::dim_t> number;
+    if (!number.load(source, convert)) return false;
+    const auto index = cast_op<pycnn::dim_t>(number);
+    PYCNN_CHECK_VALUE(index >= 0, "no ", Kind::kName, " ", index);
+    value = pycnn::Id<Kind>(static_cast<std::size_t>(index));
+    return true;
+  }
+  static handle cast(pycnn::Id<Kind> id, return_value_policy, handle) {
+    if (!id.has_value()) return none().release();
+    return PyLong_FromSize_t(id.index());
+  }
+};
