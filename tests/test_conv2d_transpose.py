@@ -47,6 +47,7 @@ PICKED += [
     TransposedShape((3, 9, 8, 5), (1, 1, 6, 5)),  # a 1x1 convolution
     TransposedShape((1, 1, 1, 33), (7, 7, 9, 33)),  # one pixel
     TransposedShape((1, 40, 33, 16), (2, 2, 8, 16), (2, 2), "same"),
+    TransposedShape((1, 1, 1, 3), (2, 2, 4, 3), (2, 2), (1, 1, 1, 1), None, (2, 2)),  # no tap
 ]
 NAMES = ("y", "dx", "dw", "db")
 
@@ -151,7 +152,7 @@ def test_no_byte_outside(memory, isa):
     assert_guarded(__name__, memory, isa)
 
 
-@pytest.mark.parametrize("case", PICKED[-15:], ids=str)
+@pytest.mark.parametrize("case", PICKED[-16:], ids=str)
 def test_threads_and_batch_change_no_bit(case, isa):
     x, w, b = arrays(case, 2, random_array)
 

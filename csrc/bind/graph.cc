@@ -21,7 +21,7 @@ py::tuple to_tuple(const Shape& shape) {
 
 namespace {
 
-using OptionalId = std::optional<ValueId>;
+using OptionalId = std::optional<ValueId>;  // None or absent
 using Pair = std::pair<dim_t, dim_t>;
 using PadArgument = std::variant<std::string, std::tuple<dim_t, dim_t, dim_t, dim_t>>;
 using py::literals::operator""_a;
@@ -295,16 +295,7 @@ void bind_training(py::class_<Graph>& graph) {
                          {y_true, y_pred}, name);
           },
           "kind"_a, "y_true"_a, "y_pred"_a, py::kw_only(), "threshold"_a = 0.5f, "name"_a = "")
-      .def(
-          "gradients",
-          [](Graph& g, ValueId loss, const std::vector<ValueId>& wrt) {
-            std::vector<OptionalId> result;
-            for (const ValueId id : append_gradients(g, loss, wrt)) {
-              result.push_back(id == kNoValue ? OptionalId{} : OptionalId{id});
-            }
-            return result;
-          },
-          "loss"_a, "wrt"_a)
+      .def("gradients", &append_gradients, "loss"_a, "wrt"_a)
       .def(
           "sgd",
           [](Graph& g, ValueId parameter, ValueId gradient, float momentum, bool nesterov,

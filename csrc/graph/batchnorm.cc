@@ -16,7 +16,7 @@ void check_channels(const Graph& graph, const Node& node,
   std::size_t index = 1;
   for (const char* name : names) {
     const ValueId input = node.inputs[index++];
-    if (input != kNoValue) check_shape(node, name, {x[-1]}, graph.shape(input));
+    if (input.has_value()) check_shape(node, name, {x[-1]}, graph.shape(input));
   }
 }
 
@@ -35,7 +35,7 @@ Inferred infer_batch_norm_inference(const Graph& graph, const Node& node) {
       graph, node,
       {{"x"}, {"gamma"}, {"beta", Presence::optional}, {"mean", Presence::optional}, {"var"}});
   check_channels(graph, node, {"gamma", "beta", "mean", "var"});
-  PYCNN_CHECK_VALUE((node.inputs[2] == kNoValue) == (node.inputs[3] == kNoValue),
+  PYCNN_CHECK_VALUE(node.inputs[2].has_value() == node.inputs[3].has_value(),
                     "batch_norm_inference: beta and mean must be given or absent together");
   return {.shapes = {graph.shape(node.inputs[0])}};
 }

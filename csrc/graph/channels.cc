@@ -32,7 +32,7 @@ Inferred infer_concatenate(const Graph& graph, const Node& node) {
   for (std::size_t i = 0; i < node.inputs.size(); ++i) {
     const std::string name = concat("inputs[", i, "]");
     const ValueId v = node.inputs[i];
-    PYCNN_CHECK_VALUE(graph.has_value(v), "concatenate: ", name, " is value ", v,
+    PYCNN_CHECK_VALUE(graph.contains(v), "concatenate: ", name, " is value ", v,
                       ", this graph has ", graph.values().size());
     PYCNN_CHECK(graph.value(v).dtype == DType::f32, ErrorKind::dtype, "concatenate: ", name,
                 " must be float32, got ", name_of(graph.value(v).dtype));

@@ -38,12 +38,12 @@ void check_inputs(const Graph& graph, const Node& node, std::initializer_list<Ar
   auto id = node.inputs.begin();
   for (const Argument& argument : arguments) {
     const ValueId input = *id++;
-    if (input == kNoValue) {
+    if (!input.has_value()) {
       PYCNN_CHECK_VALUE(argument.presence == Presence::optional, op, ": ", argument.name,
                         " is missing");
       continue;
     }
-    PYCNN_CHECK_VALUE(graph.has_value(input), op, ": ", argument.name, " is value ", input,
+    PYCNN_CHECK_VALUE(graph.contains(input), op, ": ", argument.name, " is value ", input,
                       ", this graph has ", graph.values().size());
     const DType got = graph.value(input).dtype;
     PYCNN_CHECK(got == argument.dtype, ErrorKind::dtype, op, ": ", argument.name, " must be ",

@@ -61,8 +61,8 @@ Inferred infer_conv2d(const Graph& graph, const Node& node) {
   const Conv2dShape s =
       checked_shape(node, graph.shape(node.inputs[0]), graph.shape(node.inputs[1]));
   const Shape y = output_shape(s);
-  if (bias != kNoValue) check_shape(node, "bias", {s.K}, graph.shape(bias));
-  if (residual != kNoValue) check_shape(node, "residual", y, graph.shape(residual));
+  if (bias.has_value()) check_shape(node, "bias", {s.K}, graph.shape(bias));
+  if (residual.has_value()) check_shape(node, "residual", y, graph.shape(residual));
   return {.shapes = {y}, .macs = macs_of(node, s)};
 }
 
@@ -72,7 +72,7 @@ Inferred infer_conv2d_backward_data(const Graph& graph, const Node& node) {
   const ValueId gate = node.inputs[3];
   const Conv2dShape s = checked_shape(node, x, graph.shape(node.inputs[1]));
   check_shape(node, "dy", output_shape(s), graph.shape(node.inputs[0]));
-  if (gate != kNoValue) check_shape(node, "gate", x, graph.shape(gate));
+  if (gate.has_value()) check_shape(node, "gate", x, graph.shape(gate));
   return {.shapes = {x}, .macs = macs_of(node, s)};
 }
 
@@ -89,7 +89,7 @@ void conv2d_gradient(GradientTape& tape, const Node& node, ValueId dy) {
   Graph& graph = tape.graph();
   const auto& attrs = node.attrs_as<Conv2dAttrs>();
   const ValueId x = node.inputs[0], w = node.inputs[1], bias = node.inputs[2];
-  PYCNN_CHECK(attrs.act == ActivationKind::linear && node.inputs[3] == kNoValue, ErrorKind::state,
+  PYCNN_CHECK(attrs.act == ActivationKind::linear && !node.inputs[3].has_value(), ErrorKind::state,
               "conv2d: gradients must be appended before fusing");
   if (tape.needs(w)) {
     tape.accumulate(w, graph.add(OpKind::conv2d_backward_weights, attrs, {x, dy, w}, node.name));

@@ -69,8 +69,8 @@ Inferred infer_conv2d_transpose(const Graph& graph, const Node& node) {
   const Conv2dShape s = conv2d_transpose_shape(node, x, graph.shape(node.inputs[1]));
   const Shape y{kBatch, s.H, s.W, s.C};
   const ValueId bias = node.inputs[2], residual = node.inputs[3];
-  if (bias != kNoValue) check_shape(node, "bias", {s.C}, graph.shape(bias));
-  if (residual != kNoValue) check_shape(node, "residual", y, graph.shape(residual));
+  if (bias.has_value()) check_shape(node, "bias", {s.C}, graph.shape(bias));
+  if (residual.has_value()) check_shape(node, "residual", y, graph.shape(residual));
   return {.shapes = {y}, .macs = checked_macs(node, std::array{s.P(), s.Q(), s.K, s.R, s.S, s.C})};
 }
 
@@ -80,7 +80,7 @@ void conv2d_transpose_gradient(GradientTape& tape, const Node& node, ValueId dy)
   Graph& graph = tape.graph();
   Conv2dAttrs attrs = node.attrs_as<Conv2dAttrs>();
   const ValueId x = node.inputs[0], w = node.inputs[1], bias = node.inputs[2];
-  PYCNN_CHECK(attrs.act == ActivationKind::linear && node.inputs[3] == kNoValue, ErrorKind::state,
+  PYCNN_CHECK(attrs.act == ActivationKind::linear && !node.inputs[3].has_value(), ErrorKind::state,
               "conv2d_transpose: gradients must be appended before fusing");
   attrs.output_padding = {0, 0};  // the image has its size now
   if (tape.needs(w)) {

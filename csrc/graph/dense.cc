@@ -31,8 +31,8 @@ Inferred infer_dense(const Graph& graph, const Node& node) {
   const Shape &x = graph.shape(node.inputs[0]), &w = graph.shape(node.inputs[1]);
   const ValueId bias = node.inputs[2], residual = node.inputs[3];
   const Shape y = output_shape(node, x, w);
-  if (bias != kNoValue) check_shape(node, "bias", {w[1]}, graph.shape(bias));
-  if (residual != kNoValue) check_shape(node, "residual", y, graph.shape(residual));
+  if (bias.has_value()) check_shape(node, "bias", {w[1]}, graph.shape(bias));
+  if (residual.has_value()) check_shape(node, "residual", y, graph.shape(residual));
   return {.shapes = {y}, .macs = macs_of(node, x, w)};
 }
 
@@ -41,7 +41,7 @@ Inferred infer_dense_backward_data(const Graph& graph, const Node& node) {
   const Shape &w = graph.shape(node.inputs[1]), &x = graph.shape(node.inputs[2]);
   const ValueId gate = node.inputs[3];
   check_shape(node, "dy", output_shape(node, x, w), graph.shape(node.inputs[0]));
-  if (gate != kNoValue) check_shape(node, "gate", x, graph.shape(gate));
+  if (gate.has_value()) check_shape(node, "gate", x, graph.shape(gate));
   return {.shapes = {x}, .macs = macs_of(node, x, w)};
 }
 
@@ -57,7 +57,7 @@ void dense_gradient(GradientTape& tape, const Node& node, ValueId dy) {
   Graph& graph = tape.graph();
   const auto& attrs = node.attrs_as<DenseAttrs>();
   const ValueId x = node.inputs[0], w = node.inputs[1], bias = node.inputs[2];
-  PYCNN_CHECK(attrs.act == ActivationKind::linear && node.inputs[3] == kNoValue, ErrorKind::state,
+  PYCNN_CHECK(attrs.act == ActivationKind::linear && !node.inputs[3].has_value(), ErrorKind::state,
               "dense: gradients must be appended before fusing");
   if (tape.needs(w)) {
     tape.accumulate(w, graph.add(OpKind::dense_backward_weights, attrs, {x, dy, w}, node.name));

@@ -8,26 +8,25 @@ namespace pycnn {
 namespace {
 
 // One mark per value: does it depend on any value of wrt?
-std::vector<bool> dependents(const Graph& graph, const std::vector<ValueId>& wrt) {
-  std::vector<bool> marks(graph.values().size());
-  const auto at = [](ValueId id) { return static_cast<std::size_t>(id); };
+IdVector<ValueId, bool> dependents(const Graph& graph, const std::vector<ValueId>& wrt) {
+  IdVector<ValueId, bool> marks(graph.values().size());
   for (const ValueId id : wrt) {
-    PYCNN_CHECK_VALUE(graph.has_value(id), "gradient: wrt holds value ", id, ", this graph has ",
+    PYCNN_CHECK_VALUE(graph.contains(id), "gradient: wrt holds value ", id, ", this graph has ",
                       graph.values().size());
-    marks[at(id)] = true;
+    marks[id] = true;
   }
   for (const Node& node : graph.nodes()) {
     const bool depends = std::ranges::any_of(
-        node.inputs, [&](ValueId input) { return input != kNoValue && marks[at(input)]; });
+        node.inputs, [&](ValueId input) { return input.has_value() && marks[input]; });
     if (!depends) continue;
-    for (const ValueId output : node.outputs) marks[at(output)] = true;
+    for (const ValueId output : node.outputs) marks[output] = true;
   }
   return marks;
 }
 
 // Rules know outputs[0] only; a gradient that arrived elsewhere must not be dropped in silence.
 bool is_reached(const GradientTape& tape, const Node& node) {
-  const auto has_gradient = [&](ValueId output) { return tape.of(output) != kNoValue; };
+  const auto has_gradient = [&](ValueId output) { return tape.of(output).has_value(); };
   for (std::size_t i = 1; i < node.outputs.size(); ++i) {
     PYCNN_CHECK_VALUE(!has_gradient(node.outputs[i]), name_of(node.op), ": output ", i,
                       " is not differentiable");
@@ -47,21 +46,18 @@ void apply_rule(GradientTape& tape, NodeId id, ValueId dy) {
 
 }  // namespace
 
-bool GradientTape::needs(ValueId value) const {
-  return value >= 0 && value < static_cast<ValueId>(needed_.size()) &&
-         needed_[static_cast<std::size_t>(value)];
-}
+bool GradientTape::needs(ValueId value) const { return needed_.contains(value) && needed_[value]; }
 
 ValueId GradientTape::of(ValueId value) const {
-  return needs(value) ? gradients_[static_cast<std::size_t>(value)] : kNoValue;
+  return needs(value) ? gradients_[value] : kNoValue;
 }
 
 void GradientTape::accumulate(ValueId value, ValueId gradient) {
   PYCNN_CHECK(needs(value) && graph_.shape(value) == graph_.shape(gradient), ErrorKind::state,
               "gradient: wrong rule, ", graph_.shape(gradient).text(), " for value ", value);
-  ValueId& sum = gradients_[static_cast<std::size_t>(value)];
-  sum = sum == kNoValue ? gradient
-                        : graph_.add(OpKind::add, {}, {sum, gradient}, graph_.producer(value).name);
+  ValueId& sum = gradients_[value];
+  sum = sum.has_value() ? graph_.add(OpKind::add, {}, {sum, gradient}, graph_.producer(value).name)
+                        : gradient;
 }
 
 std::vector<ValueId> append_gradients(Graph& graph, ValueId loss, const std::vector<ValueId>& wrt) {
@@ -72,7 +68,8 @@ std::vector<ValueId> append_gradients(Graph& graph, ValueId loss, const std::vec
   GradientTape tape(graph, dependents(graph, wrt));
   const NodeId last = graph.value(loss).producer;
   apply_rule(tape, last, kNoValue);
-  for (NodeId id = last - 1; id >= 0; --id) {
+  for (std::size_t i = last.index(); i-- > 0;) {
+    const NodeId id(i);
     if (is_reached(tape, graph.node(id))) apply_rule(tape, id, tape.of(graph.node(id).outputs[0]));
   }
   std::vector<ValueId> gradients;

@@ -66,11 +66,11 @@ ValueId Graph::add(OpKind op, Attrs attrs, const std::vector<ValueId>& inputs,
 ValueId Graph::append(Node node, const Inferred& inferred) {
   node.macs = inferred.macs;
   for (std::size_t i = 0; i < inferred.shapes.size(); ++i) {
-    node.outputs.push_back(static_cast<ValueId>(values_.size()));
-    values_.push_back({.shape = inferred.shapes[i],
-                       .dtype = inferred.dtypes.empty() ? DType::f32 : inferred.dtypes[i],
-                       .name = node.name,
-                       .producer = static_cast<NodeId>(nodes_.size())});
+    node.outputs.push_back(
+        values_.push_back({.shape = inferred.shapes[i],
+                           .dtype = inferred.dtypes.empty() ? DType::f32 : inferred.dtypes[i],
+                           .name = node.name,
+                           .producer = nodes_.next()}));
   }
   const ValueId first = node.outputs.empty() ? kNoValue : node.outputs.front();
   nodes_.push_back(std::move(node));
@@ -78,14 +78,13 @@ ValueId Graph::append(Node node, const Inferred& inferred) {
 }
 
 const Node& Graph::node(NodeId id) const {
-  PYCNN_CHECK_VALUE(id >= 0 && id < static_cast<NodeId>(nodes_.size()), "graph: no node ", id,
-                    ", it has ", nodes_.size());
-  return nodes_[static_cast<std::size_t>(id)];
+  PYCNN_CHECK_VALUE(nodes_.contains(id), "graph: no node ", id, ", it has ", nodes_.size());
+  return nodes_[id];
 }
 
 const Value& Graph::value(ValueId id) const {
-  PYCNN_CHECK_VALUE(has_value(id), "graph: no value ", id, ", it has ", values_.size());
-  return values_[static_cast<std::size_t>(id)];
+  PYCNN_CHECK_VALUE(contains(id), "graph: no value ", id, ", it has ", values_.size());
+  return values_[id];
 }
 
 ValueId Graph::parameter_named(const std::string& name) const {

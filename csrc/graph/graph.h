@@ -9,14 +9,21 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/id.h"
 #include "base/shape.h"
 #include "base/types.h"
 
 namespace pycnn {
 
-using ValueId = int;
-using NodeId = int;
-constexpr ValueId kNoValue = -1;
+struct ValueKind {
+  static constexpr char kName[] = "value";
+};
+struct NodeKind {
+  static constexpr char kName[] = "node";
+};
+using ValueId = Id<ValueKind>;
+using NodeId = Id<NodeKind>;
+constexpr ValueId kNoValue;
 
 enum class OpKind : std::uint8_t {
   input,
@@ -122,7 +129,7 @@ struct Value {
   Shape shape;
   DType dtype = DType::f32;
   std::string name;
-  NodeId producer = -1;
+  NodeId producer;
 };
 
 struct Inferred;  // op.h
@@ -152,11 +159,11 @@ class Graph {
   ValueId add(OpKind op, Attrs attrs, const std::vector<ValueId>& inputs,
               const std::string& name = "");
 
-  const std::vector<Node>& nodes() const { return nodes_; }
-  const std::vector<Value>& values() const { return values_; }
+  const IdVector<NodeId, Node>& nodes() const { return nodes_; }
+  const IdVector<ValueId, Value>& values() const { return values_; }
   const Node& node(NodeId id) const;     // throws Error(value) for an id this graph does not have
   const Value& value(ValueId id) const;  // likewise
-  bool has_value(ValueId id) const { return id >= 0 && id < static_cast<ValueId>(values_.size()); }
+  bool contains(ValueId id) const { return values_.contains(id); }
   const Shape& shape(ValueId id) const { return value(id).shape; }
   ValueId parameter_named(const std::string& name) const;  // kNoValue where there is none
   const Node& producer(ValueId id) const { return node(value(id).producer); }
@@ -165,16 +172,14 @@ class Graph {
   const std::vector<ValueId>& outputs() const { return outputs_; }
 
   // For plan/fuse.cc: a value whose node now computes something of another shape.
-  void set_shape(ValueId id, const Shape& shape) {
-    values_.at(static_cast<std::size_t>(id)).shape = shape;
-  }
+  void set_shape(ValueId id, const Shape& shape) { values_[id].shape = shape; }
 
  private:
   ValueId append(Node node, const Inferred& inferred);
   ValueId append_named(Node node, const Shape& shape, DType dtype);
 
-  std::vector<Node> nodes_;
-  std::vector<Value> values_;
+  IdVector<NodeId, Node> nodes_;
+  IdVector<ValueId, Value> values_;
   std::vector<ValueId> outputs_;
   std::unordered_map<std::string, ValueId> named_;  // inputs and parameters
 };

@@ -24,8 +24,8 @@ using InferFn = Inferred (*)(const Graph& graph, const Node& node);
 // Collects gradients while the graph is walked backwards.
 class GradientTape {
  public:
-  GradientTape(Graph& graph, std::vector<bool> needed)
-      : graph_(graph), needed_(std::move(needed)), gradients_(needed_.size(), kNoValue) {}
+  GradientTape(Graph& graph, IdVector<ValueId, bool> needed)
+      : graph_(graph), needed_(std::move(needed)), gradients_(needed_.size()) {}
 
   Graph& graph() { return graph_; }
   bool needs(ValueId value) const;  // does it depend on anything asked for? false for kNoValue
@@ -34,8 +34,8 @@ class GradientTape {
 
  private:
   Graph& graph_;
-  std::vector<bool> needed_;
-  std::vector<ValueId> gradients_;  // by value
+  IdVector<ValueId, bool> needed_;
+  IdVector<ValueId, ValueId> gradients_;
 };
 
 // dy is the gradient of node.outputs[0]. Must skip inputs the tape does not need. node is a copy:

@@ -35,14 +35,15 @@ class Fuser {
       : graph_(graph),
         nodes_(graph.nodes()),
         uses_(graph.values().size()),
-        producer_(graph.values().size(), -1),
+        producer_(graph.values().size()),
         dead_(graph.nodes().size()) {
     for (std::size_t i = 0; i < nodes_.size(); ++i) {
-      for_each_read(nodes_[i], [&](ValueId v) { ++uses_[index(v)]; });
-      for (const ValueId v : nodes_[i].outputs) producer_[index(v)] = static_cast<int>(i);
+      const NodeId id(i);
+      for_each_read(nodes_[id], [&](ValueId v) { ++uses_[v]; });
+      for (const ValueId v : nodes_[id].outputs) producer_[v] = id;
     }
     for (const ValueId v : graph.outputs()) {
-      ++uses_[index(v)];
+      ++uses_[v];
       kept_.push_back(v);
     }
   }
@@ -51,69 +52,65 @@ class Fuser {
     drop_unneeded();
     const bool trains =
         std::any_of(nodes_.begin(), nodes_.end(), [](const Node& n) { return is_update(n.op); });
-    if (!trains) for_each_node(OpKind::batch_norm_inference, [&](std::size_t i) { fold_norm(i); });
-    for_each_node(OpKind::activation_backward, [&](std::size_t i) { move_before_unpool(i); });
-    for_each_node(OpKind::bias_backward, [&](std::size_t i) { move_bias_before_unpool(i); });
-    for_each_node(OpKind::add, [&](std::size_t i) { fuse_add(i); });
-    for_each_node(OpKind::activation, [&](std::size_t i) { fuse_activation(i); });
-    for_each_node(OpKind::activation_backward, [&](std::size_t i) { fuse_gate(i); });
-    for_each_node(OpKind::max_pool2d, [&](std::size_t i) { fuse_pool(i); });
-    for_each_node(OpKind::max_pool2d_backward, [&](std::size_t i) { fuse_unpool(i); });
+    if (!trains) for_each_node(OpKind::batch_norm_inference, [&](NodeId i) { fold_norm(i); });
+    for_each_node(OpKind::activation_backward, [&](NodeId i) { move_before_unpool(i); });
+    for_each_node(OpKind::bias_backward, [&](NodeId i) { move_bias_before_unpool(i); });
+    for_each_node(OpKind::add, [&](NodeId i) { fuse_add(i); });
+    for_each_node(OpKind::activation, [&](NodeId i) { fuse_activation(i); });
+    for_each_node(OpKind::activation_backward, [&](NodeId i) { fuse_gate(i); });
+    for_each_node(OpKind::max_pool2d, [&](NodeId i) { fuse_pool(i); });
+    for_each_node(OpKind::max_pool2d_backward, [&](NodeId i) { fuse_unpool(i); });
     std::vector<Node> result;
     for (std::size_t i = 0; i < nodes_.size(); ++i) {
-      if (!dead_[i]) result.push_back(nodes_[i]);
+      if (!dead_[NodeId(i)]) result.push_back(nodes_[NodeId(i)]);
     }
     return result;
   }
 
  private:
-  static std::size_t index(ValueId v) { return static_cast<std::size_t>(v); }
-
   template <class Visit>
   void for_each_node(OpKind op, Visit visit) {
     for (std::size_t i = 0; i < nodes_.size(); ++i) {
-      if (!dead_[i] && nodes_[i].op == op) visit(i);
+      const NodeId id(i);
+      if (!dead_[id] && nodes_[id].op == op) visit(id);
     }
   }
 
   template <class Visit>
   static void for_each_read(const Node& node, Visit visit) {
     for (std::size_t j = 0; j < node.inputs.size(); ++j) {
-      if (node.inputs[j] != kNoValue && reads(node, j)) visit(node.inputs[j]);
+      if (node.inputs[j].has_value() && reads(node, j)) visit(node.inputs[j]);
     }
   }
 
-  const Node* producer(ValueId v) const {
-    const int at = producer_[index(v)];
-    return at < 0 ? nullptr : &nodes_[static_cast<std::size_t>(at)];
-  }
+  const Node& producer(ValueId v) const { return nodes_[producer_[v]]; }
 
-  // The node whose only reader is the one asking, or -1.
-  int sole_producer(ValueId v) const { return uses_[index(v)] == 1 ? producer_[index(v)] : -1; }
+  // The node whose only reader is the one asking, or none.
+  NodeId sole_producer(ValueId v) const { return uses_[v] == 1 ? producer_[v] : NodeId(); }
 
   // `node` now makes what nodes_[absorbed] made.
-  void absorb(int node, std::size_t absorbed) {
+  void absorb(NodeId node, NodeId absorbed) {
     const ValueId y = nodes_[absorbed].outputs[0];
-    nodes_[static_cast<std::size_t>(node)].outputs[0] = y;
-    producer_[index(y)] = node;
+    nodes_[node].outputs[0] = y;
+    producer_[y] = node;
     dead_[absorbed] = true;
   }
 
   bool is_parameter(ValueId v) const {
-    return v != kNoValue && producer(v)->op == OpKind::parameter;
+    return v.has_value() && producer(v).op == OpKind::parameter;
   }
 
-  void fold_norm(std::size_t i) {
+  void fold_norm(NodeId i) {
     const Node& norm = nodes_[i];
-    const int at = sole_producer(norm.inputs[0]);
-    if (at < 0) return;
-    Node& product = nodes_[static_cast<std::size_t>(at)];
+    const NodeId at = sole_producer(norm.inputs[0]);
+    if (!at.has_value()) return;
+    Node& product = nodes_[at];
     const bool constant = std::all_of(norm.inputs.begin() + 1, norm.inputs.end(),
                                       [&](ValueId v) { return is_parameter(v); }) &&
                           is_product(product.op) && product.op != OpKind::conv2d_transpose &&
                           is_parameter(product.inputs[1]) &&
-                          (product.inputs[2] == kNoValue || is_parameter(product.inputs[2]));
-    if (!constant || product.inputs.size() > 4 || product.inputs[3] != kNoValue ||
+                          (!product.inputs[2].has_value() || is_parameter(product.inputs[2]));
+    if (!constant || product.inputs.size() > 4 || product.inputs[3].has_value() ||
         epilogue_act(product) != ActivationKind::linear) {
       return;
     }
@@ -122,37 +119,38 @@ class Fuser {
     absorb(at, i);
   }
 
-  void fuse_add(std::size_t i) {
+  void fuse_add(NodeId i) {
     for (int side = 1; side >= 0; --side) {
       const ValueId mine = nodes_[i].inputs[static_cast<std::size_t>(side)];
       const ValueId other = nodes_[i].inputs[static_cast<std::size_t>(1 - side)];
-      const int at = sole_producer(mine);
-      if (at < 0 || mine == other) continue;
-      Node& product = nodes_[static_cast<std::size_t>(at)];
-      const bool free = is_product(product.op) && product.inputs[3] == kNoValue &&
+      const NodeId at = sole_producer(mine);
+      if (!at.has_value() || mine == other) continue;
+      Node& product = nodes_[at];
+      const bool free = is_product(product.op) && !product.inputs[3].has_value() &&
                         epilogue_act(product) == ActivationKind::linear;
-      if (!free || producer_[index(other)] >= at) continue;  // the other must exist by then
+      if (!free || producer_[other].index() >= at.index())
+        continue;  // the other must exist by then
       product.inputs[3] = other;
       absorb(at, i);
       return;
     }
   }
 
-  void fuse_activation(std::size_t i) {
-    const int at = sole_producer(nodes_[i].inputs[0]);
-    if (at < 0 || !fits_epilogue(nodes_[i])) return;
-    Node& product = nodes_[static_cast<std::size_t>(at)];
+  void fuse_activation(NodeId i) {
+    const NodeId at = sole_producer(nodes_[i].inputs[0]);
+    if (!at.has_value() || !fits_epilogue(nodes_[i])) return;
+    Node& product = nodes_[at];
     if (!is_product(product.op) || epilogue_act(product) != ActivationKind::linear) return;
     epilogue_act(product) = nodes_[i].attrs_as<ActivationAttrs>().kind;
     absorb(at, i);
   }
 
-  void fuse_gate(std::size_t i) {
+  void fuse_gate(NodeId i) {
     const ValueId y = nodes_[i].inputs[0];
-    const int at = sole_producer(nodes_[i].inputs[1]);
-    if (at < 0 || !fits_epilogue(nodes_[i])) return;
-    Node& product = nodes_[static_cast<std::size_t>(at)];
-    if (!is_backward_data(product.op) || product.inputs[3] != kNoValue) return;
+    const NodeId at = sole_producer(nodes_[i].inputs[1]);
+    if (!at.has_value() || !fits_epilogue(nodes_[i])) return;
+    Node& product = nodes_[at];
+    if (!is_backward_data(product.op) || product.inputs[3].has_value()) return;
     product.inputs[3] = y;
     epilogue_act(product) = nodes_[i].attrs_as<ActivationAttrs>().kind;
     absorb(at, i);
@@ -160,18 +158,18 @@ class Fuser {
 
   // activation_backward of a max pool's gradient: only the pooled elements are not zero, and there
   // the activation's output is the pool's.
-  void move_before_unpool(std::size_t i) {
-    const int at = sole_producer(nodes_[i].inputs[1]);
-    if (at < 0) return;
-    Node& unpool = nodes_[static_cast<std::size_t>(at)];
+  void move_before_unpool(NodeId i) {
+    const NodeId at = sole_producer(nodes_[i].inputs[1]);
+    if (!at.has_value()) return;
+    Node& unpool = nodes_[at];
     if (unpool.op != OpKind::max_pool2d_backward || unpool.inputs[2] != nodes_[i].inputs[0]) return;
     const ValueId between = unpool.outputs[0], result = nodes_[i].outputs[0];
-    const ValueId pooled = producer(unpool.inputs[0])->outputs[0];
+    const ValueId pooled = producer(unpool.inputs[0]).outputs[0];
     std::swap(unpool, nodes_[i]);
-    Node& activation = nodes_[static_cast<std::size_t>(at)];
+    Node& activation = nodes_[at];
     Node& last = nodes_[i];
-    --uses_[index(activation.inputs[0])];
-    ++uses_[index(pooled)];
+    --uses_[activation.inputs[0]];
+    ++uses_[pooled];
     activation.inputs = {pooled, last.inputs[1]};
     activation.outputs = {between};
     last.inputs[1] = between;
@@ -179,13 +177,13 @@ class Fuser {
     graph_.set_shape(between, graph_.shape(pooled));
   }
 
-  void move_bias_before_unpool(std::size_t i) {
+  void move_bias_before_unpool(NodeId i) {
     ValueId& dy = nodes_[i].inputs[0];
-    const Node* unpool = producer(dy);
-    if (unpool == nullptr || unpool->op != OpKind::max_pool2d_backward) return;
-    --uses_[index(dy)];
-    dy = unpool->inputs[1];
-    ++uses_[index(dy)];
+    const Node& unpool = producer(dy);
+    if (unpool.op != OpKind::max_pool2d_backward) return;
+    --uses_[dy];
+    dy = unpool.inputs[1];
+    ++uses_[dy];
   }
 
   static bool disjoint(const Pool2dAttrs& pool) {
@@ -200,30 +198,31 @@ class Fuser {
     return is_depthwise(w[2] * G, w[3], G);
   }
 
-  void fuse_pool(std::size_t i) {
+  void fuse_pool(NodeId i) {
     const Node& pool = nodes_[i];
-    const int at = sole_producer(pool.inputs[0]);
-    if (at < 0 || !disjoint(pool.attrs_as<Pool2dAttrs>())) return;
-    Node& conv = nodes_[static_cast<std::size_t>(at)];
-    if (conv.op != OpKind::conv2d || conv.inputs[3] != kNoValue) return;
+    const NodeId at = sole_producer(pool.inputs[0]);
+    if (!at.has_value() || !disjoint(pool.attrs_as<Pool2dAttrs>())) return;
+    Node& conv = nodes_[at];
+    if (conv.op != OpKind::conv2d || conv.inputs[3].has_value()) return;
     if (is_depthwise_conv(conv)) return;
     if (std::get<Conv2dAttrs>(conv.attrs).pool.h != 0) return;  // it has a pool already
     std::get<Conv2dAttrs>(conv.attrs).pool = pool.attrs_as<Pool2dAttrs>().window;
     conv.outputs = pool.outputs;
-    for (const ValueId v : pool.outputs) producer_[index(v)] = at;
+    for (const ValueId v : pool.outputs) producer_[v] = at;
     dead_[i] = true;
   }
 
   // All readers of the pool's gradient must be able to undo the pooling themselves.
-  void fuse_unpool(std::size_t i) {
+  void fuse_unpool(NodeId i) {
     const Node& unpool = nodes_[i];
     const ValueId dx = unpool.outputs[0];
     if (!disjoint(unpool.attrs_as<Pool2dAttrs>())) return;
     std::vector<Node*> readers;
-    for (std::size_t j = i + 1; j < nodes_.size(); ++j) {
-      if (dead_[j]) continue;
-      for_each_read(nodes_[j], [&](ValueId v) {
-        if (v == dx) readers.push_back(&nodes_[j]);
+    for (std::size_t j = i.index() + 1; j < nodes_.size(); ++j) {
+      const NodeId id(j);
+      if (dead_[id]) continue;
+      for_each_read(nodes_[id], [&](ValueId v) {
+        if (v == dx) readers.push_back(&nodes_[id]);
       });
     }
     const auto dy_of = [](const Node& node) -> ValueId {
@@ -233,7 +232,7 @@ class Fuser {
     const auto able = [&](const Node* node) {
       return dy_of(*node) == dx && !is_depthwise_conv(*node);
     };
-    if (static_cast<int>(readers.size()) != uses_[index(dx)] ||
+    if (static_cast<int>(readers.size()) != uses_[dx] ||
         !std::all_of(readers.begin(), readers.end(), able)) {
       return;
     }
@@ -246,25 +245,26 @@ class Fuser {
   }
 
   void drop_unneeded() {
-    std::vector<bool> needed(uses_.size());
-    for (const ValueId v : kept_) needed[index(v)] = true;
+    IdVector<ValueId, bool> needed(uses_.size());
+    for (const ValueId v : kept_) needed[v] = true;
     for (std::size_t i = nodes_.size(); i-- > 0;) {
-      const Node& node = nodes_[i];
+      const Node& node = nodes_[NodeId(i)];
       const bool wanted = is_update(node.op) || node.op == OpKind::input ||
                           std::any_of(node.outputs.begin(), node.outputs.end(),
-                                      [&](ValueId v) { return needed[index(v)]; });
+                                      [&](ValueId v) { return needed[v]; });
       for_each_read(node, [&](ValueId v) {
-        if (wanted) needed[index(v)] = true;
-        if (!wanted) --uses_[index(v)];
+        if (wanted) needed[v] = true;
+        if (!wanted) --uses_[v];
       });
-      if (!wanted) dead_[i] = true;
+      if (!wanted) dead_[NodeId(i)] = true;
     }
   }
 
   Graph& graph_;
-  std::vector<Node> nodes_;
-  std::vector<int> uses_, producer_;
-  std::vector<bool> dead_;
+  IdVector<NodeId, Node> nodes_;
+  IdVector<ValueId, int> uses_;
+  IdVector<ValueId, NodeId> producer_;
+  IdVector<NodeId, bool> dead_;
   std::vector<ValueId> kept_;
 };
 

@@ -12,7 +12,7 @@ namespace pycnn {
 namespace {
 
 // Ops that may write their result over this input, element by element.
-int in_place_input(OpKind op) {
+std::optional<std::size_t> in_place_input(OpKind op) {
   switch (op) {
     case OpKind::activation:
     case OpKind::dropout:
@@ -27,7 +27,7 @@ int in_place_input(OpKind op) {
     case OpKind::batch_norm_backward:
       return 4;
     default:
-      return -1;
+      return std::nullopt;
   }
 }
 
@@ -43,16 +43,16 @@ Lowering::Lowering(const Graph& graph, const std::vector<Node>& nodes, Parameter
       trains_(
           std::any_of(nodes.begin(), nodes.end(), [](const Node& n) { return is_update(n.op); })) {
   const std::size_t values = graph.values().size();
-  program_.value_buffer.assign(values, kNoBuffer);
-  program_.layout.resize(values);
-  last_use_.assign(values, -1);
+  program_.value_buffer = IdVector<ValueId, BufferId>(values);
+  program_.layout = IdVector<ValueId, std::optional<PackedWeights>>(values);
+  needed_until_ = IdVector<ValueId, std::size_t>(values);
   for (const Value& value : graph.values())
     program_.shapes.push_back(value.shape.with_batch(batch));
 }
 
 std::size_t Lowering::bytes_of(ValueId v) const {
-  const std::size_t i = index(v);
-  const dim_t count = program_.layout[i] ? program_.layout[i]->count() : program_.shapes[i].count();
+  const auto& layout = program_.layout[v];
+  const dim_t count = layout ? layout->count() : shape_of(v).count();
   return static_cast<std::size_t>(count * size_of(graph_.value(v).dtype));
 }
 
@@ -70,24 +70,24 @@ std::optional<PackedWeights> Lowering::stored_layout(const ParameterSpec& wanted
 // Kernels and their gradients are packed; sums of such gradients, too. Nothing else may read them.
 void Lowering::propagate_layouts() {
   for (const ParameterSpec& spec : parameter_specs(graph_, isa())) {
-    program_.layout[index(graph_.parameter_named(spec.name))] = stored_layout(spec);
+    program_.layout[graph_.parameter_named(spec.name)] = stored_layout(spec);
   }
   for (const Node& node : nodes_) {
     std::optional<PackedWeights> layout;
     if (node.op == OpKind::parameter) {
-      layout = program_.layout[index(node.outputs[0])];
+      layout = program_.layout[node.outputs[0]];
     } else if (node.op == OpKind::conv2d_backward_weights ||
                node.op == OpKind::dense_backward_weights) {
-      layout = program_.layout[index(node.inputs[2])];
+      layout = program_.layout[node.inputs[2]];
       PYCNN_CHECK_VALUE(layout.has_value(), node.name, ": backward_weights needs a parameter as w");
     } else if (node.op == OpKind::add || is_update(node.op)) {
-      layout = program_.layout[index(node.inputs[0])];
-      PYCNN_CHECK_VALUE(layout.has_value() == program_.layout[index(node.inputs[1])].has_value(),
+      layout = program_.layout[node.inputs[0]];
+      PYCNN_CHECK_VALUE(layout.has_value() == program_.layout[node.inputs[1]].has_value(),
                         node.name, ": a kernel or its gradient meets an ordinary value");
     } else {
       check_plain_inputs(node);
     }
-    if (layout && !node.outputs.empty()) program_.layout[index(node.outputs[0])] = layout;
+    if (layout && !node.outputs.empty()) program_.layout[node.outputs[0]] = layout;
   }
 }
 
@@ -95,7 +95,7 @@ void Lowering::propagate_layouts() {
 void Lowering::check_plain_inputs(const Node& node) const {
   for (std::size_t j = 0; j < node.inputs.size(); ++j) {
     const ValueId v = node.inputs[j];
-    if (v == kNoValue || !program_.layout[index(v)]) continue;
+    if (!v.has_value() || !program_.layout[v]) continue;
     PYCNN_CHECK_VALUE(graph_.producer(v).op == OpKind::parameter, node.name,
                       ": the gradient of a kernel can only be added, applied or returned");
   }
@@ -105,26 +105,25 @@ void Lowering::find_last_uses() {
   for (std::size_t i = 0; i < nodes_.size(); ++i) {
     for (std::size_t j = 0; j < nodes_[i].inputs.size(); ++j) {
       const ValueId v = nodes_[i].inputs[j];
-      if (v != kNoValue && reads(nodes_[i], j)) last_use_[index(v)] = static_cast<int>(i);
+      if (v.has_value() && reads(nodes_[i], j)) needed_until_[v] = i + 1;
     }
   }
-  for (const ValueId v : graph_.outputs()) last_use_[index(v)] = static_cast<int>(nodes_.size());
+  for (const ValueId v : graph_.outputs()) needed_until_[v] = nodes_.size() + 1;
 }
 
 BufferId Lowering::new_buffer(std::size_t bytes) {
-  program_.buffers.push_back({bytes, -1, -1, nullptr});
-  buffer_last_node_.push_back(-1);
-  return static_cast<BufferId>(program_.buffers.size()) - 1;
+  occupied_until_.push_back(0);
+  return program_.buffers.push_back({.bytes = bytes});
 }
 
 BufferId Lowering::fixed_buffer(float* memory) {
   const BufferId buffer = new_buffer(0);
-  program_.buffers[index(buffer)].fixed = memory;
+  program_.buffers[buffer].fixed = memory;
   return buffer;
 }
 
 float* Lowering::parameter_of(ValueId v) {
-  if (v == kNoValue) return nullptr;
+  if (!v.has_value()) return nullptr;
   return parameters_.variable(graph_.producer(v).name)->values().data();
 }
 
@@ -139,7 +138,7 @@ FoldedWeights* Lowering::fold_norm(const Node& node) {
       parameter_of(node.inputs[6]),
       parameter_of(node.inputs[7]),
       conv != nullptr ? conv->norm_epsilon : node.attrs_as<DenseAttrs>().norm_epsilon};
-  program_.folded.push_back(parameters_.folded(source, *program_.layout[index(node.inputs[1])]));
+  program_.folded.push_back(parameters_.folded(source, *program_.layout[node.inputs[1]]));
   return program_.folded.back().get();
 }
 
@@ -154,30 +153,30 @@ void Lowering::assign_buffers(std::size_t i) {
       buffer = fixed_buffer(parameter_of(out));
     } else if (j == 0 && node.op == OpKind::reshape) {
       buffer = buffer_of(node.inputs[0]);
-    } else if (j == 0 && in_place_input(node.op) >= 0) {
-      const ValueId in = node.inputs[static_cast<std::size_t>(in_place_input(node.op))];
+    } else if (const auto in_place = in_place_input(node.op); j == 0 && in_place) {
+      const ValueId in = node.inputs[*in_place];
       const BufferId candidate = buffer_of(in);
-      const bool ends_here = buffer_last_node_[index(candidate)] == static_cast<int>(i);
-      const bool computed = program_.buffers[index(candidate)].fixed == nullptr;
+      const bool ends_here = occupied_until_[candidate] == i + 1;
+      const bool computed = program_.buffers[candidate].fixed == nullptr;
       if (ends_here && computed && bytes_of(in) == bytes_of(out)) buffer = candidate;
     }
-    const bool wanted = last_use_[index(out)] >= 0;
-    if (buffer == kNoBuffer && (wanted || j == 0 || !optional_second)) {
+    const bool wanted = needed_until_[out] > 0;
+    if (!buffer.has_value() && (wanted || j == 0 || !optional_second)) {
       buffer = new_buffer(bytes_of(out));
     }
-    program_.value_buffer[index(out)] = buffer;
-    if (buffer == kNoBuffer) continue;
-    int& last = buffer_last_node_[index(buffer)];
-    last = std::max({last, last_use_[index(out)], static_cast<int>(i)});
+    program_.value_buffer[out] = buffer;
+    if (!buffer.has_value()) continue;
+    std::size_t& until = occupied_until_[buffer];
+    until = std::max({until, needed_until_[out], i + 1});
     // A reshape shares its memory with views still to come: they extend it when they are assigned.
   }
 }
 
 void Lowering::touch(BufferId buffer, int step) {
-  if (buffer == kNoBuffer) return;
-  BufferRequest& request = program_.buffers[index(buffer)];
-  if (request.first < 0) request.first = step;
-  request.last = std::max(request.last, step);
+  if (!buffer.has_value()) return;
+  std::optional<StepRange>& used = program_.buffers[buffer].used;
+  if (!used) used = StepRange{step, step};
+  used->last = std::max(used->last, step);
 }
 
 void Lowering::add_step(const std::string& op, const std::string& name, StepFn run) {
@@ -216,7 +215,7 @@ void Lowering::lower_input(const Node& node, int position) {
 
 // Copies a result to the caller's array, rows start, start + 1, ...
 void Lowering::lower_output(ValueId v, int position) {
-  if (program_.shapes[index(v)].rank() == 0 || !graph_.shape(v).has_batch()) return;
+  if (program_.shapes[v].rank() == 0 || !graph_.shape(v).has_batch()) return;
   const BufferId from = buffer_of(v);
   const std::size_t bytes = bytes_of(v);
   const std::size_t row_bytes = bytes / static_cast<std::size_t>(batch_);
@@ -248,10 +247,10 @@ Program Lowering::lower() {
     else
       lower_node(node);
     for (int s = first_step; s < static_cast<int>(program_.steps.size()); ++s) {
-      for (const ValueId v : node.outputs) touch(program_.value_buffer[index(v)], s);
+      for (const ValueId v : node.outputs) touch(program_.value_buffer[v], s);
       for (std::size_t j = 0; j < node.inputs.size(); ++j) {
         const ValueId v = node.inputs[j];
-        if (v != kNoValue && reads(node, j)) touch(program_.value_buffer[index(v)], s);
+        if (v.has_value() && reads(node, j)) touch(program_.value_buffer[v], s);
       }
     }
     if (node.op == OpKind::loss && trains_) lower_check(node.outputs[0]);
@@ -261,8 +260,8 @@ Program Lowering::lower() {
     touch(buffer_of(graph_.outputs()[k]), static_cast<int>(program_.steps.size()));
   }
   for (const BufferId buffer : kept_) {  // alive in all steps: no other buffer takes its place
+    touch(buffer, 0);
     touch(buffer, static_cast<int>(program_.steps.size()));
-    program_.buffers[index(buffer)].first = 0;
   }
   return std::move(program_);
 }

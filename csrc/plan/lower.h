@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "base/id.h"
 #include "base/parallel.h"
 #include "base/rng.h"
 #include "graph/graph.h"
@@ -16,12 +17,15 @@
 
 namespace pycnn {
 
-using BufferId = int;
-constexpr BufferId kNoBuffer = -1;
+struct BufferKind {
+  static constexpr char kName[] = "buffer";
+};
+using BufferId = Id<BufferKind>;
+constexpr BufferId kNoBuffer;
 
 // What steps read while they run: where each buffer is, and what this run was asked.
 struct RunContext {
-  std::vector<std::byte*> memory;  // by BufferId
+  IdVector<BufferId, std::byte*> memory;
   std::vector<const std::byte*> inputs;
   std::vector<std::byte*> outputs;     // by output position; null: not wanted
   const std::int64_t* rows = nullptr;  // which samples make the batch; null: start, start + 1, ...
@@ -31,14 +35,9 @@ struct RunContext {
   bool weights_changed = true;  // since the plan's last complete run
   bool failed = false;          // set by a check step: the steps after it are skipped
 
-  float* floats(BufferId id) const {
-    return id == kNoBuffer ? nullptr
-                           : reinterpret_cast<float*>(memory[static_cast<std::size_t>(id)]);
-  }
+  float* floats(BufferId id) const { return reinterpret_cast<float*>(bytes(id)); }
   std::uint8_t* indices(BufferId id) const { return reinterpret_cast<std::uint8_t*>(bytes(id)); }
-  std::byte* bytes(BufferId id) const {
-    return id == kNoBuffer ? nullptr : memory[static_cast<std::size_t>(id)];
-  }
+  std::byte* bytes(BufferId id) const { return id.has_value() ? memory[id] : nullptr; }
 };
 
 using StepFn =
@@ -51,21 +50,25 @@ struct Step {
   bool is_check = false;
 };
 
+struct StepRange {
+  int first, last;  // both included
+};
+
 struct BufferRequest {
   std::size_t bytes = 0;
-  int first = -1, last = -1;  // steps, inclusive
-  float* fixed = nullptr;     // memory of a parameter: not placed in the arena
+  std::optional<StepRange> used = {};  // nothing: no step reads or writes it, it needs no memory
+  float* fixed = nullptr;              // memory of a parameter: not placed in the arena
 };
 
 struct Program {
   std::vector<Step> steps;
-  std::vector<BufferRequest> buffers;
-  std::vector<BufferId> value_buffer;                  // by ValueId
-  std::vector<std::optional<PackedWeights>> layout;    // by ValueId: gradients of packed kernels
-  std::vector<Shape> shapes;                           // by ValueId, with the batch filled in
-  std::vector<std::shared_ptr<FoldedWeights>> folded;  // to be refreshed before a run
-  std::vector<std::shared_ptr<Variable>> updated;      // that a complete run changes
-  std::size_t scratch_bytes = 0;                       // per thread
+  IdVector<BufferId, BufferRequest> buffers;
+  IdVector<ValueId, BufferId> value_buffer;
+  IdVector<ValueId, std::optional<PackedWeights>> layout;  // kernels and their gradients
+  IdVector<ValueId, Shape> shapes;                         // with the batch filled in
+  std::vector<std::shared_ptr<FoldedWeights>> folded;      // to be refreshed before a run
+  std::vector<std::shared_ptr<Variable>> updated;          // that a complete run changes
+  std::size_t scratch_bytes = 0;                           // per thread
 };
 
 Program lower(const Graph& graph, const std::vector<Node>& nodes, Parameters& parameters,

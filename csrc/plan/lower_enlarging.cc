@@ -10,7 +10,7 @@ void Lowering::lower_conv2d_transpose(const Node& node) {
   Conv2dShape shape =
       conv2d_transpose_shape(node, shape_of(node.inputs[0]), graph_.shape(node.inputs[1]));
   shape.N = batch_;
-  PYCNN_CHECK_VALUE(program_.layout[index(node.inputs[1])].has_value(), node.name,
+  PYCNN_CHECK_VALUE(program_.layout[node.inputs[1]].has_value(), node.name,
                     ": the kernel must be a parameter");
   const Conv2dBackwardData op = make_conv2d_backward_data(shape, {0, 0}, isa());
   need_scratch(op.scratch_floats());
@@ -18,9 +18,9 @@ void Lowering::lower_conv2d_transpose(const Node& node) {
                  bias = buffer_of(node.inputs[2]), residual = buffer_of(node.inputs[3]),
                  y = buffer_of(node.outputs[0]), packed = workspace(op.packed_floats());
   const bool fixed_bias =
-      bias == kNoBuffer || graph_.producer(node.inputs[2]).op == OpKind::parameter;
+      !bias.has_value() || graph_.producer(node.inputs[2]).op == OpKind::parameter;
   const bool kept = !trains_ && fixed_bias;
-  if (kept) kept_.push_back(packed);
+  if (kept && packed.has_value()) kept_.push_back(packed);
   const ActivationKind act = node.attrs_as<Conv2dAttrs>().act;
   add_step("conv2d_transpose", node.name, [=](RunContext& run, Worker& worker) {
     const Epilogue epilogue{run.floats(bias), run.floats(residual), nullptr, 0, act};

@@ -16,14 +16,10 @@ class Lowering {
   Program lower();
 
  private:
-  template <class Id>
-  static std::size_t index(Id id) {
-    return static_cast<std::size_t>(id);
-  }
   BufferId buffer_of(ValueId v) const {
-    return v == kNoValue ? kNoBuffer : program_.value_buffer[index(v)];
+    return v.has_value() ? program_.value_buffer[v] : kNoBuffer;
   }
-  const Shape& shape_of(ValueId v) const { return program_.shapes[index(v)]; }
+  const Shape& shape_of(ValueId v) const { return program_.shapes[v]; }
   dim_t count_of(ValueId v) const { return static_cast<dim_t>(bytes_of(v)) / dim_t{sizeof(float)}; }
   std::size_t bytes_of(ValueId v) const;
   Isa isa() const { return parameters_.isa(); }
@@ -34,7 +30,7 @@ class Lowering {
   void find_last_uses();
   void assign_buffers(std::size_t i);
   BufferId fixed_buffer(float* memory);
-  float* parameter_of(ValueId v);              // null for kNoValue
+  float* parameter_of(ValueId v);              // null for no value
   FoldedWeights* fold_norm(const Node& node);  // null where the product has no batch norm
   BufferId new_buffer(std::size_t bytes);
   void touch(BufferId buffer, int step);
@@ -67,10 +63,10 @@ class Lowering {
   OptimizerState& optimizer_;
   dim_t batch_;
   Program program_;
-  bool trains_;                        // has updates
-  std::vector<BufferId> kept_;         // packed weights: valid from run to run
-  std::vector<int> last_use_;          // by ValueId: node index, -1 where nothing reads it
-  std::vector<int> buffer_last_node_;  // by BufferId
+  bool trains_;                                  // has updates
+  std::vector<BufferId> kept_;                   // packed weights: valid from run to run
+  IdVector<ValueId, std::size_t> needed_until_;  // how many nodes run before it may go; 0: unread
+  IdVector<BufferId, std::size_t> occupied_until_;  // likewise, by all values in it
 };
 
 }  // namespace pycnn

@@ -40,26 +40,28 @@ std::optional<PackedWeights> wanted_layout(const Graph& graph, const Node& node,
 PackedWeights kernel_layout(const Shape& kernel, dim_t groups, Isa isa) {
   PYCNN_CHECK_SHAPE(kernel.rank() == 2 || kernel.rank() == 4,
                     "kernel: expected shape (C, K) or (R, S, C/groups, K), got ", kernel.text());
-  PYCNN_CHECK_VALUE(groups >= 1, "kernel: groups must be >= 1, got ", groups);
+  const dim_t K = kernel[-1];
+  PYCNN_CHECK_VALUE(groups >= 1 && groups <= K && K % groups == 0,
+                    "kernel: groups must divide the filters (", K, "), got ", groups);
   if (kernel.rank() == 2) return make_packed_weights(1, 1, kernel[0], kernel[1], 1, isa);
   return make_packed_weights(kernel[0], kernel[1], kernel[2] * groups, kernel[3], groups, isa);
 }
 
 std::vector<ParameterSpec> parameter_specs(const Graph& graph, Isa isa) {
   std::vector<ParameterSpec> specs;
-  std::vector<int> place(graph.values().size(), -1);  // of a value among the parameters
+  IdVector<ValueId, std::optional<std::size_t>> place(graph.values().size());  // among them
   std::vector<bool> read_plain;
   for (const Node& node : graph.nodes()) {
     if (node.op == OpKind::parameter) {
       const ValueId value = node.outputs[0];
-      place[static_cast<std::size_t>(value)] = static_cast<int>(specs.size());
+      place[value] = specs.size();
       specs.push_back({node.name, graph.shape(value), false, std::nullopt});
       read_plain.push_back(false);
     }
     for (const ValueId input : node.inputs) {
-      const int at = input == kNoValue ? -1 : place[static_cast<std::size_t>(input)];
-      if (at < 0) continue;
-      ParameterSpec& spec = specs[static_cast<std::size_t>(at)];
+      if (!input.has_value() || !place[input]) continue;
+      const std::size_t at = *place[input];
+      ParameterSpec& spec = specs[at];
       const std::optional<PackedWeights> wanted = wanted_layout(graph, node, input, isa);
       if (wanted) {
         PYCNN_CHECK_VALUE(!spec.packed || *spec.packed == *wanted, "parameter ", spec.name,
@@ -67,7 +69,7 @@ std::vector<ParameterSpec> parameter_specs(const Graph& graph, Isa isa) {
                           " groups");
         spec.packed = wanted;
       } else if (!is_update(node.op)) {
-        read_plain[static_cast<std::size_t>(at)] = true;
+        read_plain[at] = true;
       }
     }
   }

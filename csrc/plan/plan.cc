@@ -30,8 +30,7 @@ double operations(const std::vector<Node>& nodes, const Program& program, dim_t 
   for (const Node& node : nodes) {
     sum += 2.0 * static_cast<double>(node.macs) * static_cast<double>(batch);
     for (const ValueId v : node.outputs) {
-      sum += kOperationsPerElement *
-             static_cast<double>(program.shapes[static_cast<std::size_t>(v)].count());
+      sum += kOperationsPerElement * static_cast<double>(program.shapes[v].count());
     }
   }
   return sum;
@@ -81,15 +80,17 @@ Plan::Plan(const Graph& graph, std::shared_ptr<Parameters> parameters, dim_t bat
 void Plan::allocate() {
   const bool planned = mode_ == MemoryMode::planned;
   const auto& buffers = program_.buffers;
-  context_.memory.assign(buffers.size(), nullptr);
+  context_.memory = IdVector<BufferId, std::byte*>(buffers.size());
   std::vector<Lifetime> lifetimes;
-  std::vector<std::size_t> placed;
+  std::vector<BufferId> placed;
   for (std::size_t i = 0; i < buffers.size(); ++i) {
-    if (buffers[i].fixed != nullptr) {
-      context_.memory[i] = reinterpret_cast<std::byte*>(buffers[i].fixed);
-    } else if (buffers[i].first >= 0) {
-      lifetimes.push_back({buffers[i].bytes, buffers[i].first, buffers[i].last});
-      placed.push_back(i);
+    const BufferId id(i);
+    const BufferRequest& buffer = buffers[id];
+    if (buffer.fixed != nullptr) {
+      context_.memory[id] = reinterpret_cast<std::byte*>(buffer.fixed);
+    } else if (buffer.used) {
+      lifetimes.push_back({buffer.bytes, buffer.used->first, buffer.used->last});
+      placed.push_back(id);
     }
   }
   const ArenaLayout layout = place(lifetimes);
@@ -186,7 +187,7 @@ RunResult Plan::run(const RunRequest& request) {
   RunResult result;
   result.interrupted = interrupted_;
   for (std::size_t i = 0; i < graph_.outputs().size(); ++i) {
-    const auto v = static_cast<std::size_t>(graph_.outputs()[i]);
+    const ValueId v = graph_.outputs()[i];
     const float* value = context_.floats(program_.value_buffer[v]);
     if (program_.shapes[v].rank() == 0 && value != nullptr) result.scalars[i] = *value;
   }
@@ -217,12 +218,12 @@ void Plan::report_nonfinite() const {
   std::string culprit = program_.steps[static_cast<std::size_t>(failed_step_)].name;
   for (const Node& node : nodes_) {
     if (node.outputs.empty()) continue;
-    const auto v = static_cast<std::size_t>(node.outputs[0]);
+    const ValueId v = node.outputs[0];
     const BufferId buffer = program_.value_buffer[v];
-    if (buffer == kNoBuffer || graph_.values()[v].dtype != DType::f32) continue;
-    const BufferRequest& request = program_.buffers[static_cast<std::size_t>(buffer)];
+    if (!buffer.has_value() || graph_.values()[v].dtype != DType::f32) continue;
+    const BufferRequest& request = program_.buffers[buffer];
     const bool alive =
-        request.fixed != nullptr || (request.first >= 0 && request.last >= failed_step_);
+        request.fixed != nullptr || (request.used && request.used->last >= failed_step_);
     const std::size_t floats = request.fixed != nullptr
                                    ? static_cast<std::size_t>(program_.shapes[v].count())
                                    : request.bytes / sizeof(float);
@@ -244,12 +245,10 @@ ValueId Plan::output_value(int index) const {
   return graph_.outputs()[static_cast<std::size_t>(index)];
 }
 
-Shape Plan::output_shape(int index) const {
-  return program_.shapes[static_cast<std::size_t>(output_value(index))];
-}
+Shape Plan::output_shape(int index) const { return program_.shapes[output_value(index)]; }
 
 std::vector<float> Plan::output(int index) const {
-  const auto v = static_cast<std::size_t>(output_value(index));
+  const ValueId v = output_value(index);
   const BufferId buffer = program_.value_buffer[v];
   const auto count = static_cast<std::size_t>(program_.shapes[v].count());
   std::vector<float> values(count);
