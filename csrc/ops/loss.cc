@@ -53,7 +53,7 @@ float score(const Metric& op, const void* y_true, const float* y_pred, dim_t row
   } else {
     for (dim_t i = 0; i < classes; ++i) right += p[i] == t[i];
   }
-  return static_cast<float>(right) / static_cast<float>(classes);
+  return static_cast<float>(static_cast<double>(right) / static_cast<double>(classes));
 }
 
 }  // namespace
