@@ -57,6 +57,12 @@ struct BufferRequest {
   float* fixed = nullptr;     // memory of a parameter: not placed in the arena
 };
 
+// A loss or gradient that is checked before anything is updated, and where its largest |x| is.
+struct Check {
+  ValueId value;
+  BufferId largest;
+};
+
 struct Program {
   std::vector<Step> steps;
   std::vector<BufferRequest> buffers;
@@ -64,7 +70,8 @@ struct Program {
   std::vector<std::optional<PackedWeights>> layout;    // by ValueId: gradients of packed kernels
   std::vector<Shape> shapes;                           // by ValueId, with the batch filled in
   std::vector<std::shared_ptr<FoldedWeights>> folded;  // to be refreshed before a run
-  std::size_t scratch_bytes = 0;                       // per thread
+  std::vector<Check> checks;
+  std::size_t scratch_bytes = 0;  // per thread
 };
 
 Program lower(const Graph& graph, const std::vector<Node>& nodes, Parameters& parameters,
