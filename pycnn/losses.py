@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Losses: the mean over the rows of a batch; formulas and clipping as in Keras 3."""
+"""Losses: the mean over the rows of a batch; formulas and clipping as in Keras 3.
+
+A cross-entropy right behind the softmax or sigmoid that made its probabilities is computed from
+their logits, as in Keras on TensorFlow: it is not clipped, and saturated outputs still learn.
+"""
 
 from __future__ import annotations
 

@@ -261,9 +261,17 @@ void check_rows(dim_t rows, dim_t K) {
     for (dim_t i = 0; i < K; ++i) {
       Floats values = ties;
       values.resize(static_cast<std::size_t>(K) + 16, NAN);  // beyond the row: not looked at
-      expect(reduce_avx512.all_finite(values.data(), K), "all_finite", K);
+      float largest = 0;
+      for (dim_t k = 0; k < K; ++k) largest = std::fmax(largest, std::fabs(values[k]));
+      expect(reduce_avx512.max_abs(values.data(), K) == largest, "max_abs", K);
+      expect(reduce_avx2.max_abs(values.data(), K) == largest, "max_abs of one lane", K);
       values[static_cast<std::size_t>(i)] = bad;
-      expect(!reduce_avx512.all_finite(values.data(), K), "all_finite", i, K);
+      const float special = std::isnan(bad) ? NAN : INFINITY;
+      expect(same(reduce_avx512.max_abs(values.data(), K), special), "max_abs", i, K);
+      expect(same(reduce_avx2.max_abs(values.data(), K), special), "max_abs of one lane", i, K);
+      values[static_cast<std::size_t>(K - 1 - i)] = NAN;
+      expect(std::isnan(reduce_avx512.max_abs(values.data(), K)), "max_abs with NaN", i, K);
+      values[static_cast<std::size_t>(K - 1 - i)] = values[static_cast<std::size_t>(i)] = bad;
       const dim_t best = reduce_avx2.arg_max(values.data(), K);
       expect(reduce_avx512.arg_max(values.data(), K) == best, "arg_max of special", i, K);
     }

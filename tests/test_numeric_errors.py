@@ -62,3 +62,23 @@ def test_overflow_in_the_gradient_alone_is_found(isa):
     with pytest.raises(NumericError, match=r"step 3: .*(early|w\b)"):
         net.run(step=3, learning_rate=0.0)
     assert net.parameters.get("w")[0, 0] == 0
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_one_bad_number_anywhere_in_a_gradient_is_found(bad, isa):
+    """At every place of vectors, groups of vectors and their remainders; huge ones are not bad."""
+
+    def build(graph: _core.Graph, v: dict[str, int]) -> list[int]:
+        dw = graph.dense_backward_weights(v["x"], v["dy"], v["w"])
+        graph.sgd(v["w"], dw)
+        return [graph.dense(v["x"], v["w"])]
+
+    for count in (1, 3, 16, 64, 65, 131, 20_000):
+        arrays = {"x": np.full((1, count), 1e30), "dy": np.ones((1, 1))}
+        net = Net(build, arrays, {"w": np.zeros((count, 1))}, Setting(isa, threads=2))
+        net.run(step=1, learning_rate=0.0)
+        for at in range(count) if count < 200 else (0, 16_383, 16_384, count - 1):
+            net.inputs[0][0, at] = bad
+            with pytest.raises(NumericError):
+                net.run(step=1, learning_rate=0.0)
+            net.inputs[0][0, at] = 1e30

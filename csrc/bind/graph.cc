@@ -283,8 +283,8 @@ void bind_training(py::class_<Graph>& graph) {
           "loss",
           [](Graph& g, const std::string& kind, ValueId y_true, ValueId y_pred, bool from_logits,
              const std::string& name) {
-            return g.add(OpKind::loss, LossAttrs{loss_kind(kind.c_str()), from_logits},
-                         {y_true, y_pred}, name);
+            const LossAttrs attrs{loss_kind(kind.c_str()), from_logits};
+            return append_loss(g, attrs, y_true, y_pred, name);
           },
           "kind"_a, "y_true"_a, "y_pred"_a, py::kw_only(), "from_logits"_a = false, "name"_a = "")
       .def(

@@ -184,6 +184,12 @@ class Graph {
   std::unordered_map<std::string, ValueId> named_;  // inputs and parameters
 };
 
+// Appends a loss node and returns its value. A cross-entropy of probabilities that a softmax or a
+// sigmoid made is taken of their logits, as Keras on TensorFlow does: there it is never clipped, so
+// a saturated output still has a gradient.
+ValueId append_loss(Graph& graph, LossAttrs attrs, ValueId y_true, ValueId y_pred,
+                    const std::string& name = "");
+
 // Appends the backward nodes of `loss` (the output of a loss node) and returns d loss / d wrt,
 // kNoValue where loss does not depend on it. Gradients of a value used several times are added from
 // its last use to its first. y_true counts as a constant.

@@ -28,7 +28,34 @@ void check_loss(const Graph& graph, const Node& node) {
   check_labels(graph, node, sparse ? Labels::sparse : Labels::dense);
 }
 
+// What a softmax made y of, or a sigmoid for binary losses; reshapes between may not cut rows.
+// None where y comes from elsewhere.
+ValueId logits_of(const Graph& graph, LossKind kind, ValueId y) {
+  const bool binary = kind == LossKind::binary_crossentropy;
+  ValueId made = y;
+  while (graph.producer(made).op == OpKind::reshape) made = graph.producer(made).inputs[0];
+  const Node& node = graph.producer(made);
+  const auto* activation = std::get_if<ActivationAttrs>(&node.attrs);
+  const bool sigmoid = node.op == OpKind::activation && activation->kind == ActivationKind::sigmoid;
+  const bool softmax = node.op == OpKind::softmax && graph.shape(made)[-1] == graph.shape(y)[-1];
+  return (binary ? sigmoid : softmax) ? node.inputs[0] : ValueId();
+}
+
 }  // namespace
+
+ValueId append_loss(Graph& graph, LossAttrs attrs, ValueId y_true, ValueId y_pred,
+                    const std::string& name) {
+  const bool probabilities = !attrs.from_logits && attrs.kind != LossKind::mean_squared_error;
+  const ValueId logits = probabilities && graph.values().contains(y_pred)
+                             ? logits_of(graph, attrs.kind, y_pred)
+                             : ValueId();
+  if (logits.has_value()) {
+    attrs.from_logits = true;
+    const bool same = graph.shape(logits) == graph.shape(y_pred);
+    y_pred = same ? logits : graph.add(OpKind::reshape, {}, {logits, y_pred}, name);
+  }
+  return graph.add(OpKind::loss, attrs, {y_true, y_pred}, name);
+}
 
 Inferred infer_loss(const Graph& graph, const Node& node) {
   check_loss(graph, node);

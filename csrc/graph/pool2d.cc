@@ -6,7 +6,7 @@
 namespace pycnn {
 namespace {
 
-constexpr dim_t kMaxWindow = 255;  // arg stores the position inside the window in one byte
+constexpr dim_t kMaxWindow = 255;  // of a maximum: arg stores its place in the window in a byte
 
 // The last window's first pixel must lie before the image's end, the first one's last pixel after
 // its beginning: a maximum or mean of no pixels has no value.
@@ -40,8 +40,9 @@ Pool2dShape pool2d_shape(const Node& node, const Shape& x) {
   check_windows(
       node,
       {.H = s.H, .W = s.W, .R = s.R, .S = s.S, .stride = s.stride, .dilation = {}, .pad = s.pad});
-  PYCNN_CHECK_SHAPE(s.R * s.S <= kMaxWindow, name_of(node.op), ": window must have at most ",
-                    kMaxWindow, " pixels, got ", s.R, " x ", s.S);
+  const bool maximum = node.op == OpKind::max_pool2d || node.op == OpKind::max_pool2d_backward;
+  PYCNN_CHECK_SHAPE(!maximum || s.R * s.S <= kMaxWindow, name_of(node.op),
+                    ": window must have at most ", kMaxWindow, " pixels, got ", s.R, " x ", s.S);
   check_overlap(node, "rows", s.H, s.R, (s.P() - 1) * s.stride.h, s.pad.top);
   check_overlap(node, "columns", s.W, s.S, (s.Q() - 1) * s.stride.w, s.pad.left);
   return s;

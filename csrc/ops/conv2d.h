@@ -67,7 +67,8 @@ void conv2d_backward_data(const Conv2dBackwardData& op, const float* dy, const s
                           Worker& worker) noexcept;
 
 // An outer product over pixels. Output rows are cut into chunks by shape alone; a task sums one
-// chunk for some input and output channels, and the chunks' results are added in a fixed tree.
+// chunk for some input and output channels, in sections of kSectionPixels (ops/elementwise.h), and
+// the chunks' results are added in a fixed tree.
 struct Conv2dBackwardWeights {
   Conv2dShape shape;  // of the widened layer
   PackedWeights weights;
@@ -82,24 +83,29 @@ struct Conv2dBackwardWeights {
   dim_t panel = 1;        // input channels side by side in a packed x panel
   dim_t chunks = 1, cgroup = 1, kgroup = 1;  // panels and k blocks per task
   dim_t block_rows = 1;                      // output rows packed at a time
+  dim_t block_columns = 1;                   // and their pixels: all but for very long rows
 
   dim_t rows() const { return shape.N * shape.P(); }
   dim_t panels() const { return ceil_div(shape.C / shape.G, panel); }
   bool merged() const { return panels() == 1 && shape.dilation.w == 1; }
   dim_t columns() const {
-    return (shape.Q() - 1) * shape.stride.w + kernel_extent(shape.S, shape.dilation.w);
+    return (block_columns - 1) * shape.stride.w + kernel_extent(shape.S, shape.dilation.w);
   }
   dim_t input_rows() const;  // that block_rows output rows can need
   dim_t x_pitch() const {    // of panels
     return direct ? panel : input_rows() * columns() * panel + kPanelSlack;
   }
-  dim_t dy_pitch() const { return block_rows * shape.Q() * weights.nr + kPanelSlack; }
+  dim_t dy_pitch() const { return block_rows * block_columns * weights.nr + kPanelSlack; }
   dim_t tasks() const {
     return chunks * shape.G * ceil_div(panels(), cgroup) * ceil_div(weights.blocks(), kgroup);
   }
   dim_t scratch_floats() const;
   bool partial() const { return chunks > 1 || widening.columns > 1; }
-  dim_t workspace_floats() const { return partial() ? chunks * weights.count() : 0; }
+  bool sections() const { return ceil_div(rows(), chunks) * shape.Q() > kSectionPixels; }
+  dim_t partial_floats() const { return partial() ? chunks * weights.count() : 0; }
+  dim_t workspace_floats() const {
+    return partial_floats() + (sections() ? chunks * weights.count() : 0);
+  }
 };
 Conv2dBackwardWeights make_conv2d_backward_weights(const Conv2dShape& shape, Size2d pool, Isa isa);
 void conv2d_backward_weights(const Conv2dBackwardWeights& op, const float* x, const float* dy,

@@ -4,6 +4,7 @@
 // [k block][row][q][nr]. The kernel then sums over all rows of the block without leaving registers.
 #include <algorithm>
 
+#include "kernels/eltwise/eltwise.h"
 #include "ops/conv2d.h"
 
 namespace pycnn {
@@ -15,6 +16,7 @@ constexpr dim_t kBlockPixels = 192;          // products summed between loads an
 constexpr dim_t kScratchFloats = 72 * 1024;  // packed operands stay in L2
 constexpr dim_t kChunkPixels = 512;   // a chunk smaller than this is not worth its partial sums
 constexpr dim_t kAliasFloats = 1024;  // pixels 4 KB apart share a set of L1
+constexpr dim_t kLongRow = 4096;      // longer rows are taken in pieces
 
 using Op = Conv2dBackwardWeights;
 
@@ -73,12 +75,13 @@ struct Ahead {
   }
 };
 
-// One block of output rows [first, last), all `pixels` long, packed in this worker's scratch.
+// One block: columns [q0, q0 + pixels) of the output rows [first, last), packed in this worker's
+// scratch.
 struct PackedBlock {
   const float* x;  // of panel 0; x itself where it is not packed
   float *dy, *dy_row;
   dim_t *x_offset, *dy_offset;  // [R][block_rows]
-  dim_t first = 0, last = 0, pixels = 0;
+  dim_t first = 0, last = 0, q0 = 0, pixels = 0;
   Ahead ahead{};
 };
 
@@ -95,14 +98,16 @@ PackedBlock scratch_block(const Op& op, const Task& t, const float* x, Worker& w
 void pack_x(const Op& op, const Task& t, const PackedBlock& block, const float* x) {
   const Conv2dShape& s = op.shape;
   const dim_t Cg = s.C / s.G, columns = op.columns(), width = op.panel, pitch = op.x_pitch();
-  const dim_t left = std::min(s.pad.left, columns);
+  const dim_t start = block.q0 * s.stride.w - s.pad.left;  // of the packed columns in x
+  const dim_t left = std::clamp<dim_t>(-start, 0, columns);
   const dim_t inside =
-      op.flat_pixels > 0 ? block.pixels : std::clamp<dim_t>(s.W, 0, columns - left);
+      op.flat_pixels > 0 ? block.pixels : std::clamp<dim_t>(s.W - start - left, 0, columns - left);
   const dim_t c0 = t.panel0 * width, channels = std::min(Cg, t.panel1 * width) - c0;
   auto* out = const_cast<float*>(block.x);
   for_each_image(s, block.first, block.last, [&](const ImageRows& image) {
     for (dim_t h = image.h0; h < image.h1; ++h, out += columns * width) {
-      const float* row = x + image.n * op.x_image + h * op.x_row + t.g * Cg + c0;
+      const float* row =
+          x + image.n * op.x_image + h * op.x_row + (start + left) * op.x_pixel + t.g * Cg + c0;
       op.pack_panels({row, op.x_pixel, out + left * width, pitch, inside, channels, width});
       for (dim_t panel = 0; panel < t.panel1 - t.panel0; ++panel) {
         float* halo = out + panel * pitch;
@@ -124,11 +129,14 @@ void pack_dy(const Op& op, const Task& t, const PackedBlock& block, const float*
     if (op.unpool) {
       const Pool2dShape& pooled = op.unpool->shape;
       const dim_t image = row / P * pooled.P() * pooled.Q() * pooled.C;
-      max_pool2d_backward_row(*op.unpool, arg + image, dy + image, row % P, block.dy_row);
+      if (block.q0 == 0) {  // rows in pieces come one by one: this one is still there
+        max_pool2d_backward_row(*op.unpool, arg + image, dy + image, row % P, block.dy_row);
+      }
       source = block.dy_row;
     }
-    op.pack_panels({source + k0, s.K, block.dy + (row - block.first) * Q * nr, op.dy_pitch(),
-                    block.pixels, channels, nr});
+    float* to = block.dy + (row - block.first) * op.block_columns * nr;
+    op.pack_panels(
+        {source + block.q0 * s.K + k0, s.K, to, op.dy_pitch(), block.pixels, channels, nr});
   }
 }
 
@@ -148,7 +156,7 @@ Ahead after(const Op& op, const Task& t, const PackedBlock& block, const float* 
 // Lists where the rows of the block that have tap row r lie; returns how many there are.
 dim_t list_rows(const Op& op, const PackedBlock& block, dim_t r) {
   const Conv2dShape& s = op.shape;
-  const dim_t x_pitch = op.columns() * op.panel, dy_pitch = s.Q() * op.weights.nr;
+  const dim_t x_pitch = op.columns() * op.panel, dy_pitch = op.block_columns * op.weights.nr;
   dim_t* x_offset = block.x_offset + r * op.block_rows;
   dim_t* dy_offset = block.dy_offset + r * op.block_rows;
   dim_t count = 0, x_row = 0, dy_row = 0;
@@ -156,8 +164,8 @@ dim_t list_rows(const Op& op, const PackedBlock& block, dim_t r) {
     for (dim_t p = image.p0; p < image.p1; ++p, ++dy_row) {
       const dim_t h = p * s.stride.h - s.pad.top + r * s.dilation.h;
       if (h < 0 || h >= s.H) continue;
-      x_offset[count] =
-          op.direct ? image.n * op.x_image + h * op.x_row : (x_row + h - image.h0) * x_pitch;
+      x_offset[count] = op.direct ? image.n * op.x_image + h * op.x_row + block.q0 * op.x_pixel
+                                  : (x_row + h - image.h0) * x_pitch;
       dy_offset[count++] = dy_row * dy_pitch;
     }
     x_row += image.h1 - image.h0;
@@ -204,27 +212,66 @@ void multiply_tap_row(const Op& op, const Task& t, PackedBlock& block, dim_t r, 
   }
 }
 
-void run_task(const Op& op, dim_t index, const float* x, const float* dy, const std::uint8_t* arg,
-              float* dw, Worker& worker) noexcept {
-  const Task t = task_of(op, index);
-  const dim_t first = op.rows() * t.chunk / op.chunks, last = op.rows() * (t.chunk + 1) / op.chunks;
-  PackedBlock block = scratch_block(op, t, x, worker);
-  Beta beta = Beta::zero;
-  for (dim_t row = first; row < last; row = block.last, beta = Beta::one) {
-    block.first = row;
-    block.last = std::min(last, row + op.block_rows);
-    block.pixels = row_pixels(op, row);
-    if (row_pixels(op, block.last - 1) != block.pixels) --block.last;
-    if (!op.direct) pack_x(op, t, block, x);
-    pack_dy(op, t, block, dy, arg);
-    block.ahead = after(op, t, block, x, dy);
-    for (dim_t r = 0; r < op.shape.R; ++r) {
-      const dim_t count = list_rows(op, block, r);
-      for (dim_t kb = t.kb0; kb < t.kb1; ++kb) {
-        multiply_tap_row(op, t, block, r, count, kb, beta, dw);
-      }
+struct Operands {
+  const float *x, *dy;
+  const std::uint8_t* arg;  // of the pool to undo, or null
+};
+
+// Adds the products of a block to dw, or starts it with them.
+void multiply_block(const Op& op, const Task& t, PackedBlock& block, const Operands& in, Beta beta,
+                    float* dw) {
+  if (!op.direct) pack_x(op, t, block, in.x);
+  pack_dy(op, t, block, in.dy, in.arg);
+  if (op.block_columns == op.shape.Q()) block.ahead = after(op, t, block, in.x, in.dy);
+  for (dim_t r = 0; r < op.shape.R; ++r) {
+    const dim_t count = list_rows(op, block, r);
+    for (dim_t kb = t.kb0; kb < t.kb1; ++kb) {
+      multiply_tap_row(op, t, block, r, count, kb, beta, dw);
     }
   }
+}
+
+// total += section, where the task's weights lie
+void add_section(const Op& op, const Task& t, const float* section, float* total) {
+  const Conv2dShape& s = op.shape;
+  const dim_t Cg = s.C / s.G, nr = op.weights.nr, c0 = t.panel0 * op.panel;
+  const dim_t channels = std::min(Cg, t.panel1 * op.panel) - c0, taps = s.R * s.S;
+  const bool whole = channels == Cg;
+  for (dim_t kb = t.kb0; kb < t.kb1; ++kb) {
+    const dim_t block = (t.g * op.weights.blocks() + kb) * op.weights.block_floats();
+    for (dim_t tap = 0; tap < (whole ? 1 : taps); ++tap) {
+      const dim_t at = block + (tap * Cg + c0) * nr;
+      op.sum.kernels->add(total + at, section + at, total + at, (whole ? taps : 1) * channels * nr);
+    }
+  }
+}
+
+// dw: the sum of the task's chunk; section, as large: of what comes after its first section.
+void run_task(const Op& op, dim_t index, const Operands& in, float* dw, float* section,
+              Worker& worker) noexcept {
+  const Task t = task_of(op, index);
+  const dim_t first = op.rows() * t.chunk / op.chunks, last = op.rows() * (t.chunk + 1) / op.chunks;
+  PackedBlock block = scratch_block(op, t, in.x, worker);
+  float* sum = dw;
+  dim_t summed = 0;  // pixels in this section
+  for (dim_t row = first; row < last; row = block.last) {
+    block.first = row;
+    block.last = std::min(last, row + op.block_rows);
+    const dim_t length = row_pixels(op, row);
+    if (row_pixels(op, block.last - 1) != length) --block.last;
+    for (block.q0 = 0; block.q0 < length; block.q0 += block.pixels) {
+      block.pixels = std::min(op.block_columns, length - block.q0);
+      const dim_t more = (block.last - row) * block.pixels;
+      if (summed > 0 && summed + more > kSectionPixels) {
+        if (sum == section) add_section(op, t, section, dw);
+        sum = section;
+        summed = 0;
+      }
+      multiply_block(op, t, block, in, summed > 0 ? Beta::one : Beta::zero, sum);
+      summed += more;
+    }
+  }
+  if (sum == section) add_section(op, t, section, dw);
 }
 
 void choose_blocking(Op& op) {
@@ -241,6 +288,7 @@ void choose_blocking(Op& op) {
          op.rows() * s.Q() >= 2 * op.chunks * kChunkPixels) {
     op.chunks *= 2;
   }
+  op.block_columns = s.Q() > kLongRow ? kLongRow : s.Q();
   op.block_rows = std::clamp<dim_t>(ceil_div(kBlockPixels, s.Q()), 1, op.rows());
   while (op.block_rows > 1 && op.scratch_floats() > kScratchFloats) {
     op.block_rows = ceil_div(op.block_rows, 2);
@@ -299,8 +347,9 @@ void conv2d_backward_weights(const Conv2dBackwardWeights& op, const float* x, co
   const dim_t count = op.weights.count();
   worker.parallel_for(op.tasks(), [&](dim_t begin, dim_t end) noexcept {
     for (dim_t task = begin; task < end; ++task) {
-      const dim_t chunk = task_of(op, task).chunk;
-      run_task(op, task, x, dy, arg, op.partial() ? workspace + chunk * count : dw, worker);
+      const dim_t at = task_of(op, task).chunk * count;
+      float* section = op.sections() ? workspace + op.partial_floats() + at : nullptr;
+      run_task(op, task, {x, dy, arg}, op.partial() ? workspace + at : dw, section, worker);
     }
   });
   if (!op.partial()) return;

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "kernels/eltwise/eltwise.h"
+
 namespace pycnn {
 namespace {
 
@@ -137,23 +139,59 @@ void gather_row(const DepthwisePass& op, dim_t n, dim_t i, const Part& part, con
   }
 }
 
-// One chunk of rows for one group of channels, into dw.
+// The sum of one group of channels: total, and where a section has filled, the next in `section`.
+struct SectionSum {
+  const DepthwiseBackwardWeights& op;
+  dim_t c, channels;
+  float *total, *section;
+  float* now;
+  dim_t pixels = 0;
+
+  // visit(offset) for the floats of each tap
+  template <class Visit>
+  void for_taps(Visit visit) const {
+    for (dim_t tap = 0; tap < op.shape.R * op.shape.S; ++tap) visit(tap * op.shape.C + c);
+  }
+  void start(float* sum) {
+    now = sum;
+    pixels = 0;
+    for_taps([&](dim_t at) { std::fill_n(sum + at, channels, 0.0f); });
+  }
+  void finish() {
+    if (now != section) return;
+    for_taps(
+        [&](dim_t at) { op.sum.kernels->add(total + at, section + at, total + at, channels); });
+  }
+  // Before so many pixels are added to `now`.
+  void make_room(dim_t more) {
+    if (pixels > 0 && pixels + more > kSectionPixels) {
+      finish();
+      start(section);
+    }
+    pixels += more;
+  }
+};
+
+// One chunk of rows for one group of channels, into dw; section: as dw.
 void sum_task(const DepthwiseBackwardWeights& op, dim_t chunk, dim_t group, const float* x,
-              const float* dy, float* dw) noexcept {
+              const float* dy, float* dw, float* section) noexcept {
   const Conv2dShape& s = op.shape;
   const dim_t P = s.P(), Q = s.Q(), rows = s.N * P;
   const dim_t first = rows * chunk / op.chunks, last = rows * (chunk + 1) / op.chunks;
   const dim_t c = group * op.tile.channels, channels = std::min(op.tile.channels, s.C - c);
-  for (dim_t tap = 0; tap < s.R * s.S; ++tap) std::fill_n(dw + tap * s.C + c, channels, 0.0f);
+  SectionSum sum{op, c, channels, dw, section, dw};
+  sum.start(dw);
   for_parts(Q, op.tile.columns, c, channels, [&](const Part& part) noexcept {
     for (dim_t row = first; row < last; ++row) {
       const float* image = x + row / P * s.H * s.W * s.C;
+      sum.make_room(part.end - part.begin);
       for_runs(op.rows, row % P, op.columns, part, s.C, s.S, [&](const Taps& taps) noexcept {
         op.kernels->accumulate(taps.run, image + taps.x_at, dy + (row * Q + taps.column) * s.C + c,
-                               dw + taps.w_at);
+                               sum.now + taps.w_at);
       });
     }
   });
+  sum.finish();
 }
 
 }  // namespace
@@ -217,9 +255,10 @@ void depthwise_backward_weights(const DepthwiseBackwardWeights& op, const float*
   const dim_t groups = op.groups();
   worker.parallel_for(op.chunks * groups, [&](dim_t begin, dim_t end) noexcept {
     for (dim_t task = begin; task < end; ++task) {
-      const dim_t chunk = task / groups;
-      sum_task(op, chunk, task % groups, x, dy,
-               op.chunks > 1 ? workspace + chunk * op.count() : dw);
+      const dim_t at = task / groups * op.count();
+      float* section = op.sections() ? workspace + op.partial_floats() + at : nullptr;
+      sum_task(op, task / groups, task % groups, x, dy, op.chunks > 1 ? workspace + at : dw,
+               section);
     }
   });
   if (op.chunks > 1) add_chunks(op.sum, workspace, op.chunks, dw, worker);

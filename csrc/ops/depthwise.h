@@ -47,7 +47,8 @@ void depthwise_gather(const DepthwisePass& op, const float* x, const float* w,
                       const Epilogue& epilogue, float* y, Worker& worker) noexcept;
 
 // Rows of the batch in chunks, and channels in groups (of tile.channels), by shape alone. A task
-// sums one chunk for one group, and the chunks are added in a fixed tree.
+// sums one chunk for one group, in sections of kSectionPixels (ops/elementwise.h), and the chunks
+// are added in a fixed tree.
 struct DepthwiseBackwardWeights {
   Conv2dShape shape;
   DepthwiseAxis rows, columns;
@@ -58,7 +59,11 @@ struct DepthwiseBackwardWeights {
 
   dim_t count() const { return shape.R * shape.S * shape.C; }
   dim_t groups() const { return ceil_div(shape.C, tile.channels); }
-  dim_t workspace_floats() const { return chunks > 1 ? chunks * count() : 0; }
+  bool sections() const {
+    return ceil_div(shape.N * shape.P(), chunks) * shape.Q() > kSectionPixels;
+  }
+  dim_t partial_floats() const { return chunks > 1 ? chunks * count() : 0; }
+  dim_t workspace_floats() const { return partial_floats() + (sections() ? chunks * count() : 0); }
 };
 DepthwiseBackwardWeights make_depthwise_backward_weights(const Conv2dShape& shape, Isa isa);
 void depthwise_backward_weights(const DepthwiseBackwardWeights& op, const float* x, const float* dy,

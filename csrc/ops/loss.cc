@@ -2,6 +2,7 @@
 #include "ops/loss.h"
 
 #include <algorithm>
+#include <atomic>
 
 #include "base/shape.h"
 #include "kernels/reduce/reduce.h"
@@ -10,7 +11,7 @@ namespace pycnn {
 namespace {
 
 constexpr dim_t kRowFloats = 4096;  // 16 KB per stream; rows cost an exp or log per element
-constexpr dim_t kFiniteBlock = 16384;
+constexpr dim_t kMaxBlock = 16384;
 
 // body(first row, rows) over blocks of rows
 template <class Body>
@@ -53,7 +54,16 @@ float score(const Metric& op, const void* y_true, const float* y_pred, dim_t row
   } else {
     for (dim_t i = 0; i < classes; ++i) right += p[i] == t[i];
   }
-  return static_cast<float>(right) / static_cast<float>(classes);
+  return static_cast<float>(static_cast<double>(right) / static_cast<double>(classes));
+}
+
+// *value = max(*value, mine); NaN is the greatest of all. Its order changes no bit.
+void raise(float* value, float mine) noexcept {
+  const std::atomic_ref<float> shared(*value);
+  float known = shared.load(std::memory_order_relaxed);
+  const auto exceeds = [&] { return known == known && !(mine <= known); };
+  while (exceeds() && !shared.compare_exchange_weak(known, mine, std::memory_order_relaxed)) {
+  }
 }
 
 }  // namespace
@@ -116,14 +126,12 @@ void metric_forward(const Metric& op, const void* y_true, const float* y_pred, f
   worker.single([&]() noexcept { *value = mean_in_order(workspace, op.map.rows); });
 }
 
-void all_finite(const float* x, dim_t count, Isa isa, std::uint8_t* flag, Worker& worker) noexcept {
+void max_abs(const float* x, dim_t count, Isa isa, float* value, Worker& worker) noexcept {
   const ReduceKernels& kernels = reduce_kernels(isa);
-  worker.single([&]() noexcept { *flag = 1; });
-  worker.parallel_for(ceil_div(count, kFiniteBlock), [&](dim_t begin, dim_t end) noexcept {
-    const dim_t first = begin * kFiniteBlock;
-    const dim_t here = std::min(end * kFiniteBlock, count) - first;
-    // Several workers may find something; all of them write the same value.
-    if (!kernels.all_finite(x + first, here)) __atomic_store_n(flag, 0, __ATOMIC_RELAXED);
+  worker.single([&]() noexcept { *value = 0; });
+  worker.parallel_for(ceil_div(count, kMaxBlock), [&](dim_t begin, dim_t end) noexcept {
+    const dim_t first = begin * kMaxBlock;
+    raise(value, kernels.max_abs(x + first, std::min(end * kMaxBlock, count) - first));
   });
 }
 

@@ -51,7 +51,7 @@ Metric make_metric(dim_t rows, dim_t classes, MetricKind kind, float threshold, 
 void metric_forward(const Metric& op, const void* y_true, const float* y_pred, float* value,
                     float* workspace, Worker& worker) noexcept;
 
-// true where all values are finite; written by worker 0, valid after the call for all
-void all_finite(const float* x, dim_t count, Isa isa, std::uint8_t* flag, Worker& worker) noexcept;
+// *value = the largest |x|, NaN where any is NaN: finite where all are
+void max_abs(const float* x, dim_t count, Isa isa, float* value, Worker& worker) noexcept;
 
 }  // namespace pycnn

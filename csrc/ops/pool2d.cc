@@ -5,12 +5,15 @@
 #include <array>
 
 #include "kernels/pool/pool.h"
+#include "kernels/reduce/reduce.h"
+#include "ops/reduce.h"
 
 namespace pycnn {
 namespace {
 
 constexpr dim_t kTaskFloats = 8192;  // 32 KB of the larger tensor
-constexpr dim_t kGlobalBlock = 256;  // channels per task of a global average
+constexpr dim_t kMeanBlock = 512;    // channels whose sums are made together
+constexpr dim_t kManyTaps = 512;     // larger windows are summed in double
 
 // body(n, row) over [0, N) x [0, rows); floats is what one row moves
 template <class Body>
@@ -81,9 +84,32 @@ PoolRow row_of(const Pool2dShape& s, dim_t h, const Range& windows) {
           .windows = std::max<dim_t>(0, windows.end - windows.begin)};
 }
 
+// y = mean of the window over its C channels.
+void mean_of_window(const Pool2d& op, const PixelWindow& window, const float* x, dim_t C,
+                    float* y) noexcept {
+  const double count = static_cast<double>(window.rows * window.columns);
+  for (dim_t c = 0; c < C; c += kMeanBlock) {
+    const dim_t channels = std::min(kMeanBlock, C - c);
+    std::array<double, kMeanBlock> sum{};
+    sum_pixels(*op.sums, window, x + c, channels, sum.data());
+    for (dim_t i = 0; i < channels; ++i) {
+      y[c + i] = static_cast<float>(sum[static_cast<std::size_t>(i)] / count);
+    }
+  }
+}
+
+void average_many_taps(const Pool2d& op, const PoolRun& run, const float* x, float* y) noexcept {
+  const PixelWindow window{run.rows, run.columns, run.row_stride, run.column_stride};
+  for (dim_t i = 0; i < run.pixels; ++i) {
+    mean_of_window(op, window, x + i * run.x_step, run.C, y + i * run.C);
+  }
+}
+
 }  // namespace
 
-Pool2d make_pool2d(const Pool2dShape& shape, Isa isa) { return {shape, &pool_kernels(isa)}; }
+Pool2d make_pool2d(const Pool2dShape& shape, Isa isa) {
+  return {shape, &pool_kernels(isa), &reduce_kernels(isa)};
+}
 
 void max_pool2d_row(const Pool2d& op, const float* image, dim_t p, float* y,
                     std::uint8_t* arg) noexcept {
@@ -130,6 +156,7 @@ void avg_pool2d_forward(const Pool2d& op, const float* x, float* y, Worker& work
     const float* image = x + n * s.H * s.W * s.C;
     float* to = y + (n * P + p) * row;
     for_runs(s, p, [&](const PoolRun& run, dim_t q, dim_t at) noexcept {
+      if (s.R * s.S > kManyTaps) return average_many_taps(op, run, image + at, to + q * s.C);
       op.kernels->average(run, image + at, to + q * s.C);
     });
   });
@@ -145,29 +172,16 @@ void avg_pool2d_backward(const Pool2d& op, const float* dy, float* dx, Worker& w
   });
 }
 
-// Rows are summed in single, the rows' sums in double.
 void global_avg_pool2d_forward(const Pool2d& op, const float* x, float* y,
                                Worker& worker) noexcept {
   const Pool2dShape& s = op.shape;
-  const dim_t blocks = ceil_div(s.C, kGlobalBlock), row = s.W * s.C;
-  for_image_rows(s.N, blocks, s.H * s.W * std::min(s.C, kGlobalBlock), worker,
+  const dim_t blocks = ceil_div(s.C, kMeanBlock), pixels = s.H * s.W;
+  const PixelWindow window{.columns = pixels, .column_stride = s.C};
+  for_image_rows(s.N, blocks, pixels * std::min(s.C, kMeanBlock), worker,
                  [&](dim_t n, dim_t block) noexcept {
-                   const dim_t c = block * kGlobalBlock;
-                   const PoolRun run{.pixels = 1,
-                                     .C = std::min(kGlobalBlock, s.C - c),
-                                     .rows = 1,
-                                     .columns = s.W,
-                                     .row_stride = row,
-                                     .column_stride = s.C};
-                   std::array<double, kGlobalBlock> sum{};
-                   std::array<float, kGlobalBlock> part;
-                   for (dim_t h = 0; h < s.H; ++h) {
-                     op.kernels->average(run, x + (n * s.H + h) * row + c, part.data());
-                     for (dim_t i = 0; i < run.C; ++i) sum[i] += part[i];
-                   }
-                   const double count = static_cast<double>(s.H * s.W);
-                   for (dim_t i = 0; i < run.C; ++i)
-                     y[n * s.C + c + i] = static_cast<float>(sum[i] / count);
+                   const dim_t c = block * kMeanBlock;
+                   mean_of_window(op, window, x + n * pixels * s.C + c,
+                                  std::min(kMeanBlock, s.C - c), y + n * s.C + c);
                  });
 }
 

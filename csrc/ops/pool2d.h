@@ -9,10 +9,12 @@
 namespace pycnn {
 
 struct PoolKernels;
+struct ReduceKernels;
 
 struct Pool2d {
   Pool2dShape shape;
   const PoolKernels* kernels = nullptr;
+  const ReduceKernels* sums = nullptr;  // for windows of many pixels
 };
 Pool2d make_pool2d(const Pool2dShape& shape, Isa isa);
 
@@ -29,7 +31,8 @@ void max_pool2d_backward(const Pool2d& op, const std::uint8_t* arg, const float*
 // One row of it: row h of dx from an image's arg and dy.
 void max_pool2d_backward_row(const Pool2d& op, const std::uint8_t* arg, const float* dy, dim_t h,
                              float* dx) noexcept;
-// Mean over the window's pixels inside the image (padding is not counted, as in Keras).
+// Mean over the window's pixels inside the image (padding is not counted, as in Keras). A term is
+// rounded 512 times at most, in the backward pass 256 and once per 256 windows over the pixel.
 void avg_pool2d_forward(const Pool2d& op, const float* x, float* y, Worker& worker) noexcept;
 void avg_pool2d_backward(const Pool2d& op, const float* dy, float* dx, Worker& worker) noexcept;
 

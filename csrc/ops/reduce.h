@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Sums over rows: bias gradients and batch normalisation. Rows are cut into chunks by shape alone
-// and the chunks' partial results are combined in index order, so thread counts change nothing.
+// Sums over rows: bias gradients, batch normalisation, windows of pixels. Rows are cut into chunks
+// by shape alone, summed in single, and the chunks' sums are combined in double in index order: no
+// thread count changes a bit, and whatever the extents a term is rounded kMostRoundings times at
+// most, so that |error| <= kMostRoundings * 2^-24 * sum|x|. The mean of ones is one.
 #pragma once
 
 #include "base/arch.h"
@@ -10,6 +12,16 @@
 namespace pycnn {
 
 struct ReduceKernels;
+
+constexpr int kMostRoundings = 192;
+
+// sum[c] += sum of the channels c of rows x columns pixels
+struct PixelWindow {
+  dim_t rows = 1, columns = 1;
+  dim_t row_stride = 0, column_stride = 0;  // floats between pixels
+};
+void sum_pixels(const ReduceKernels& kernels, const PixelWindow& window, const float* x, dim_t C,
+                double* sum) noexcept;
 
 struct RowReduction {
   dim_t rows = 0, C = 0;  // x[rows][C]

@@ -2,13 +2,18 @@
 #include "ops/upsample2d.h"
 
 #include <algorithm>
+#include <array>
 
 #include "kernels/eltwise/eltwise.h"
+#include "kernels/reduce/reduce.h"
+#include "ops/reduce.h"
 
 namespace pycnn {
 namespace {
 
-constexpr dim_t kBlock = 8192;  // floats of the larger side in a task, as in elementwise ops
+constexpr dim_t kBlock = 8192;      // floats of the larger side in a task, as in elementwise ops
+constexpr dim_t kManyPixels = 256;  // larger blocks are summed in double
+constexpr dim_t kSumBlock = 512;    // channels whose sums are made together
 
 // body(row of x), several rows to a task where they are short
 template <class Body>
@@ -20,10 +25,24 @@ void for_rows(const Upsample2d& op, Worker& worker, Body&& body) noexcept {
   });
 }
 
+// One row of dx where the factors are large; dy: the rows it is the sum of.
+void sum_blocks(const Upsample2d& op, const float* dy, float* dx) noexcept {
+  const PixelWindow block{op.factor.h, op.factor.w, op.W * op.factor.w * op.C, op.C};
+  for (dim_t w = 0; w < op.W; ++w, dy += op.factor.w * op.C, dx += op.C) {
+    for (dim_t c = 0; c < op.C; c += kSumBlock) {
+      const dim_t channels = std::min(kSumBlock, op.C - c);
+      std::array<double, kSumBlock> sum{};
+      sum_pixels(*op.sums, block, dy + c, channels, sum.data());
+      std::transform(sum.begin(), sum.begin() + channels, dx + c,
+                     [](double total) { return static_cast<float>(total); });
+    }
+  }
+}
+
 }  // namespace
 
 Upsample2d make_upsample2d(dim_t rows, dim_t W, dim_t C, Size2d factor, Isa isa) {
-  return {rows, W, C, factor, &eltwise_kernels(isa)};
+  return {rows, W, C, factor, &eltwise_kernels(isa), &reduce_kernels(isa)};
 }
 
 // One row of y pixel by pixel, then copies of it while it is in cache.
@@ -44,6 +63,7 @@ void upsample2d_backward(const Upsample2d& op, const float* dy, float* dx,
   for_rows(op, worker, [&](dim_t row) noexcept {
     const float* in = dy + row * op.factor.h * length;
     float* out = dx + row * op.W * op.C;
+    if (op.factor.h * op.factor.w > kManyPixels) return sum_blocks(op, in, out);
     for (dim_t r = 0; r < op.factor.h; ++r, in += length) {
       for (dim_t s = 0; s < op.factor.w; ++s) {
         const bool first = r == 0 && s == 0;

@@ -60,6 +60,12 @@ struct BufferRequest {
   float* fixed = nullptr;              // memory of a parameter: not placed in the arena
 };
 
+// A loss or gradient that is checked before anything is updated, and where its largest |x| is.
+struct Check {
+  ValueId value;
+  BufferId largest;
+};
+
 struct Program {
   std::vector<Step> steps;
   IdVector<BufferId, BufferRequest> buffers;
@@ -68,6 +74,7 @@ struct Program {
   IdVector<ValueId, Shape> shapes;                         // with the batch filled in
   std::vector<std::shared_ptr<FoldedWeights>> folded;      // to be refreshed before a run
   std::vector<std::shared_ptr<Variable>> updated;          // that a complete run changes
+  std::vector<Check> checks;
   std::size_t scratch_bytes = 0;                           // per thread
 };
 

@@ -362,14 +362,16 @@ void Lowering::lower_update(const Node& node) {
 }
 
 void Lowering::lower_check(ValueId v) {
-  const BufferId x = buffer_of(v), flag = workspace(1);
+  const BufferId x = buffer_of(v), largest = new_buffer(sizeof(float));
+  kept_.push_back(largest);
+  program_.checks.push_back({v, largest});
   const dim_t count = count_of(v);
   touch(x, static_cast<int>(program_.steps.size()));
   const Isa isa = parameters_.isa();
   add_step("check_finite", graph_.value(v).name, [=](RunContext& run, Worker& worker) {
-    std::uint8_t* finite = run.indices(flag);
-    all_finite(run.floats(x), count, isa, finite, worker);
-    worker.single([&] { run.failed = run.failed || *finite == 0; });
+    float* size = run.floats(largest);
+    max_abs(run.floats(x), count, isa, size, worker);
+    worker.single([&] { run.failed = run.failed || !std::isfinite(*size); });
   });
   program_.steps.back().is_check = true;
 }

@@ -168,7 +168,8 @@ struct Cover {
 };
 
 // The windows over one pixel: where their channels start, and what the op needs to know of them.
-constexpr dim_t kFewWindows = 4;  // enough wherever the window is at most twice the stride
+constexpr dim_t kFewWindows = 4;    // enough wherever the window is at most twice the stride
+constexpr dim_t kSumWindows = 256;  // of more, so many are added before they meet the others
 template <class V>
 struct Windows {
   dim_t at[kFewWindows];
@@ -198,13 +199,17 @@ template <class V, class Value, class Term>
     const dim_t columns = cover.q1 - cover.q0 + 1, count = row.windows * columns;
     if (count > kFewWindows) {
       for (dim_t c = 0; c < row.C; c += V::lanes) {
-        V sum = V::zero();
-        for (dim_t p = 0; p < row.windows; ++p) {
-          for (dim_t q = cover.q0; q <= cover.q1; ++q) {
+        V total = V::zero();
+        for (dim_t k = 0; k < count;) {
+          V sum = V::zero();
+          const dim_t stop = count - k < kSumWindows ? count : k + kSumWindows;
+          for (; k < stop; ++k) {
+            const dim_t p = k / columns, q = cover.q0 + k - p * columns;
             sum = sum + term((p * row.Q + q) * row.C + c, row.C - c, value(p, q, w));
           }
+          total = total + sum;
         }
-        store_ahead(sum, dx + c, row.C - c, end);
+        store_ahead(total, dx + c, row.C - c, end);
       }
       continue;
     }

@@ -25,13 +25,30 @@ dim_t arg_max(const float* x, dim_t count) noexcept {
   return 0;
 }
 
+// Four vectors at a time hide the latencies where x is in cache.
 template <class V>
-bool all_finite(const float* x, dim_t count) noexcept {
-  V sum = V::zero();
-  for_vectors<V>(count, [&](dim_t i, auto... mask) __attribute__((always_inline)) {
-    sum = fma(V::load(x + i, mask...), V::zero(), sum);  // 0 * Inf and 0 * NaN are NaN
-  });
-  return !V::any(is_nan(sum));
+float max_abs(const float* x, dim_t count) noexcept {
+  V top[4] = {V::zero(), V::zero(), V::zero(), V::zero()};
+  V sum[4] = {V::zero(), V::zero(), V::zero(), V::zero()};
+  const auto take = [&](int k, dim_t i, auto... mask) __attribute__((always_inline)) {
+    const V v = V::load(x + i, mask...);
+    top[k] = max(abs(v), top[k]);        // top where v is NaN
+    sum[k] = fma(v, V::zero(), sum[k]);  // 0 * Inf and 0 * NaN are NaN
+  };
+  dim_t i = 0;
+  for (; i + 4 * V::lanes <= count; i += 4 * V::lanes) {
+#pragma GCC unroll 4
+    for (int k = 0; k < 4; ++k) take(k, i + k * V::lanes);
+  }
+  for_vectors<V>(count - i, [&](dim_t j, auto... mask)
+                                __attribute__((always_inline)) { take(0, i + j, mask...); });
+  if (!V::any(is_nan((sum[0] + sum[1]) + (sum[2] + sum[3])))) {
+    return reduce_max(max(max(top[0], top[1]), max(top[2], top[3])));
+  }
+  for (i = 0; i < count; ++i) {
+    if (x[i] != x[i]) return kNaN;
+  }
+  return kInfinity;
 }
 
 template <class V>
@@ -55,7 +72,7 @@ constexpr ReduceKernels make_reduce_kernels() {
                         {categorical_gradient<V>, categorical_logits_gradient<V>},
                         {sparse_gradient<V>, sparse_logits_gradient<V>}},
       .arg_max = arg_max<V>,
-      .all_finite = all_finite<V>,
+      .max_abs = max_abs<V>,
   };
 }
 

@@ -48,7 +48,7 @@ struct ReduceKernels {
   Loss loss[kLossKinds][2];  // by LossKind and from_logits
   LossGradient loss_gradient[kLossKinds][2];
   dim_t (*arg_max)(const float* x, dim_t count) noexcept;  // the first maximum, or the first NaN
-  bool (*all_finite)(const float* x, dim_t count) noexcept;
+  float (*max_abs)(const float* x, dim_t count) noexcept;  // the largest |x|; NaN if any is NaN
 };
 
 extern const ReduceKernels reduce_scalar, reduce_avx2, reduce_avx512;

@@ -18,14 +18,22 @@ inline float row_max(const float* x, dim_t classes) {
   return reduce_max(top);
 }
 
-// The sum of body(i, mask...) over a row.
+constexpr dim_t kSumVectors = 64;  // added in single: a term is rounded 70 times at most
+
+// The sum of body(i, mask...) over a row: pieces of it in single, and those in double.
 template <class V, class Body>
 [[gnu::always_inline]] inline float row_sum(dim_t classes, Body&& body) {
-  V sum = V::zero();
-  for_vectors<V>(classes, [&](dim_t i, auto... mask) __attribute__((always_inline)) {
-    sum = sum + keep(body(i, mask...), V::zero(), mask...);
-  });
-  return reduce_add(sum);
+  constexpr dim_t kPiece = kSumVectors * V::lanes;
+  double total = 0;
+  for (dim_t first = 0; first < classes; first += kPiece) {
+    V sum = V::zero();
+    const dim_t count = classes - first < kPiece ? classes - first : kPiece;
+    for_vectors<V>(count, [&](dim_t i, auto... mask) __attribute__((always_inline)) {
+      sum = sum + keep(body(first + i, mask...), V::zero(), mask...);
+    });
+    total += static_cast<double>(reduce_add(sum));
+  }
+  return static_cast<float>(total);
 }
 
 template <class V>
