@@ -98,7 +98,10 @@ class Net:
         self.plan = self.make_plan(self.batch)
 
     def make_plan(self, batch: int) -> _core.Plan:
-        return _core.Plan(self.graph, self.parameters, batch, self.setting.memory)
+        memory = self.setting.memory
+        plan = _core.Plan(self.graph, self.parameters, batch, memory, operations_per_thread=1.0)
+        assert plan.useful_threads >= self.setting.threads  # however small the graph is
+        return plan
 
     def run(self, **options: Any) -> list[Array]:
         """All outputs, from the first rows of the inputs unless options say otherwise."""

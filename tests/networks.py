@@ -46,7 +46,7 @@ class SmallCnn:
             ones = name.endswith((".gamma", ".var"))
             array = np.ones(shape) if ones else start
             self.parameters.set(name, np.ascontiguousarray(array, np.float32))
-        self.plan = _core.Plan(self.graph, self.parameters, batch)
+        self.plan = _core.Plan(self.graph, self.parameters, batch, operations_per_thread=1.0)
 
     def _parameter(self, name: str, *shape: int) -> int:
         self.shapes[name] = shape

@@ -36,6 +36,15 @@ Adam make_adam(dim_t count, float beta_1, float beta_2, float epsilon, float wei
 void adam_update(const Adam& op, float learning_rate, dim_t step, float* w, const float* g,
                  float* m, float* v, Worker& worker) noexcept;
 
+double adam_alpha(const Adam& op, float learning_rate, dim_t step) noexcept;
+
+// Whether the update would write finite numbers only; writes none. On the calling thread alone.
+bool sgd_stays_finite(const Sgd& op, float learning_rate, const float* w, const float* g,
+                      const float* velocity) noexcept;
+bool adam_stays_finite(const Adam& op, float learning_rate, dim_t step, const float* w,
+                       const float* g, const float* m, const float* v) noexcept;
+float largest_magnitude(const float* x, dim_t count, Isa isa) noexcept;  // NaN if any is NaN
+
 struct MovingAverage {
   dim_t count = 0;
   float momentum = 0.99f;

@@ -240,6 +240,7 @@ Program Lowering::lower() {
     const int first_step = static_cast<int>(program_.steps.size());
     if (is_update(node.op) && !checked) {
       for (std::size_t k = i; k < nodes_.size(); ++k) lower_check(nodes_[k].inputs[1]);
+      lower_guards();
       checked = true;
     }
     if (node.op == OpKind::input)

@@ -32,8 +32,9 @@ struct RunContext {
   dim_t start = 0;
   float learning_rate = 0;
   RandomState random;
-  bool weights_changed = true;  // since the plan's last complete run
-  bool failed = false;          // set by a check step: the steps after it are skipped
+  bool weights_changed = true;               // since the plan's last complete run
+  bool failed = false;                       // set by a check step: the steps after it are skipped
+  const std::string* overflowing = nullptr;  // whose update would not be finite
 
   float* floats(BufferId id) const { return reinterpret_cast<float*>(bytes(id)); }
   std::uint8_t* indices(BufferId id) const { return reinterpret_cast<std::uint8_t*>(bytes(id)); }
@@ -66,6 +67,8 @@ struct Check {
   BufferId largest;
 };
 
+class UpdateGuard;
+
 struct Program {
   std::vector<Step> steps;
   IdVector<BufferId, BufferRequest> buffers;
@@ -75,7 +78,8 @@ struct Program {
   std::vector<std::shared_ptr<FoldedWeights>> folded;      // to be refreshed before a run
   std::vector<std::shared_ptr<Variable>> updated;          // that a complete run changes
   std::vector<Check> checks;
-  std::size_t scratch_bytes = 0;                           // per thread
+  std::vector<std::shared_ptr<UpdateGuard>> guards;
+  std::size_t scratch_bytes = 0;  // per thread
 };
 
 Program lower(const Graph& graph, const std::vector<Node>& nodes, Parameters& parameters,

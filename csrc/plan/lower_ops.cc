@@ -5,7 +5,6 @@
 #include "ops/conv2d.h"
 #include "ops/elementwise.h"
 #include "ops/loss.h"
-#include "ops/optimizer.h"
 #include "ops/pool2d.h"
 #include "ops/reduce.h"
 #include "plan/lowering.h"
@@ -329,51 +328,6 @@ void Lowering::lower_loss(const Node& node) {
   add_step("loss_backward", node.name, [=](RunContext& run, Worker& worker) {
     loss_backward(op, run.bytes(y_true), run.floats(y_pred), run.floats(out), worker);
   });
-}
-
-void Lowering::lower_update(const Node& node) {
-  const ValueId parameter = node.inputs[0];
-  const auto& variable = parameters_.variable(graph_.producer(parameter).name);
-  float* w = variable->values().data();
-  program_.updated.push_back(variable);
-  const BufferId sample = buffer_of(node.inputs[1]);
-  const dim_t count = count_of(node.inputs[1]);
-  if (node.op == OpKind::moving_average) {
-    const MovingAverage op{count, node.attrs_as<MovingAverageAttrs>().momentum};
-    add_step("moving_average", node.name, [=](RunContext& run, Worker& worker) {
-      moving_average_update(op, w, run.floats(sample), worker);
-    });
-  } else if (node.op == OpKind::sgd) {
-    const auto& attrs = node.attrs_as<SgdAttrs>();
-    const Sgd op = make_sgd(count, attrs.momentum, attrs.nesterov, attrs.weight_decay, isa());
-    float* velocity = attrs.momentum != 0 ? optimizer_.slot(variable, "velocity").data() : nullptr;
-    add_step("sgd", node.name, [=](RunContext& run, Worker& worker) {
-      sgd_update(op, run.learning_rate, w, run.floats(sample), velocity, worker);
-    });
-  } else {
-    const auto& a = node.attrs_as<AdamAttrs>();
-    const Adam op = make_adam(count, a.beta_1, a.beta_2, a.epsilon, a.weight_decay, isa());
-    float *m = optimizer_.slot(variable, "m").data(), *v = optimizer_.slot(variable, "v").data();
-    add_step("adam", node.name, [=](RunContext& run, Worker& worker) {
-      adam_update(op, run.learning_rate, run.random.step, w, run.floats(sample), m, v, worker);
-    });
-  }
-  program_.steps.back().changes_state = true;
-}
-
-void Lowering::lower_check(ValueId v) {
-  const BufferId x = buffer_of(v), largest = new_buffer(sizeof(float));
-  kept_.push_back(largest);
-  program_.checks.push_back({v, largest});
-  const dim_t count = count_of(v);
-  touch(x, static_cast<int>(program_.steps.size()));
-  const Isa isa = parameters_.isa();
-  add_step("check_finite", graph_.value(v).name, [=](RunContext& run, Worker& worker) {
-    float* size = run.floats(largest);
-    max_abs(run.floats(x), count, isa, size, worker);
-    worker.single([&] { run.failed = run.failed || !std::isfinite(*size); });
-  });
-  program_.steps.back().is_check = true;
 }
 
 }  // namespace pycnn

@@ -56,6 +56,7 @@ class Lowering {
   void lower_batch_norm(const Node& node);
   void lower_loss(const Node& node);
   void lower_update(const Node& node);
+  void lower_guards();  // stops a run where an update would make a number that is not finite
 
   const Graph& graph_;
   const std::vector<Node>& nodes_;

@@ -119,6 +119,7 @@ void Plan::execute(bool (*interrupted)(), std::vector<double>* seconds) {
   if (threads != threads_) allocate_scratch(threads);  // also after set_num_threads
   for (const auto& folded : program_.folded) folded->refresh(parameters_->version());
   context_.failed = false;
+  context_.overflowing = nullptr;
   failed_step_ = -1;
   interrupted_ = false;
   const std::uint64_t version = parameters_->version();
@@ -215,6 +216,9 @@ std::vector<StepTime> Plan::profile(const RunRequest& request, int repeats) {
 
 // Names the first node whose result, where it is still in memory, is not finite.
 void Plan::report_nonfinite() const {
+  PYCNN_CHECK(context_.overflowing == nullptr, ErrorKind::numeric, "step ", context_.random.step,
+              ": the update would make ", *context_.overflowing,
+              " or its optimizer's state not finite; the weights are unchanged");
   std::string culprit = program_.steps[static_cast<std::size_t>(failed_step_)].name;
   for (const Node& node : nodes_) {
     if (node.outputs.empty()) continue;
