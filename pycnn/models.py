@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import saving, summary
+from . import files, saving, summary
 from .errors import ShapeError
-from .layers.base import Layer, checked_name
+from .layers.base import Layer
 from .layers.core import InputLayer
 from .network import Names, Network
 from .seeding import next_model_seed
 from .tensors import Extents, Tensor
+from .text import checked_name
 from .trainer import Trainer
 from .weights import Variable, assign_all
 
@@ -135,11 +136,12 @@ class Model(Trainer):
         include_optimizer: bool = True,
         allow_nonfinite: bool = False,
     ) -> None:
-        """Writes one safetensors file, all or nothing; load_model() reads it."""
+        """Writes one safetensors file (.pycnn), all or nothing; load_model() reads it."""
+        files.checked_suffix(filepath)
         data = saving.to_bytes(
             self, include_optimizer=include_optimizer, allow_nonfinite=allow_nonfinite
         )
-        saving.write_file(filepath, data, overwrite=overwrite)
+        files.write_file(filepath, data, overwrite=overwrite)
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[bytes]]:
         return saving.from_bytes, (saving.to_bytes(self, allow_nonfinite=True),)
@@ -272,6 +274,11 @@ class Sequential(Model):
         return super()._inputs(x)
 
 
-def load_model(filepath: str | Path) -> Model:
-    """The model that save() wrote, compiled as it was; refuses files that are not exactly so."""
-    return saving.load_file(filepath)
+def load_model(filepath: str | Path, *, max_activations: int = saving.MAX_ACTIVATIONS) -> Model:
+    """The model that save() wrote, compiled as it was; refuses files that are not exactly so.
+
+    Args:
+        max_activations: bytes that a layer may read and write for one sample; a small file can ask
+            for any amount.
+    """
+    return saving.load_file(filepath, max_activations)

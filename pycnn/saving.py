@@ -8,10 +8,9 @@ optimizer state under "opt.<slot>/<weight>".
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import stat
+import math
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,17 +19,26 @@ import numpy as np
 
 from . import _core, container
 from .errors import ModelFormatError, ModelVersionError, NumericError
+from .files import open_regular
 from .layers import LAYERS, Layer
 from .layers.core import InputLayer
 from .seeding import MAX_SEED
 from .specs import serialize
 from .tensors import Tensor
+from .text import printable, quoted
 
 if TYPE_CHECKING:
     from .models import Model
 
 FORMAT = "1.0"
 MAX_LAYERS = 65_536
+MAX_INPUTS = 1024  # of one node
+MAX_CONNECTIONS = 4 * MAX_LAYERS
+MAX_VALUES = 256  # of a layer's arguments, and of what compile() was given
+MAX_STRING = 255
+MAX_MESSAGE = 300
+MAX_ITERATIONS = 2**31 - 1
+MAX_ACTIVATIONS = 4 << 30
 
 
 # ---- model -> bytes ----
@@ -50,7 +58,7 @@ def to_bytes(
     metadata = {
         "pycnn.format": FORMAT,
         "pycnn.producer": f"pycnn {_core.__version__}",
-        "pycnn.graph": _to_json(describe(model)),
+        "pycnn.graph": _to_json(_loadable(describe(model))),
     }
     if model.is_compiled:
         objective = model.objective
@@ -106,30 +114,55 @@ def describe(model: Model) -> dict[str, Any]:
     }
 
 
+def _loadable(description: dict[str, Any]) -> dict[str, Any]:
+    """Refuses to write what would not be read again."""
+    inputs = [len(node[1]) for node in description["nodes"]]
+    for what, count, most in (
+        ("layers", len(description["layers"]), MAX_LAYERS),
+        ("nodes", len(inputs), MAX_LAYERS),
+        ("inputs of a layer", max(inputs), MAX_INPUTS),
+        ("connections", sum(inputs), MAX_CONNECTIONS),
+    ):
+        if count > most:
+            raise ValueError(f"save: at most {most} {what}, got {count}")
+    return description
+
+
 # ---- bytes -> model ----
 
 
 def from_bytes(data: bytes) -> Model:
     """The model in a container, compiled as it was."""
-    metadata, tensors = container.unpack(data)
+    return _from_container(*container.unpack(data), sys.maxsize)
+
+
+def _from_container(
+    metadata: Mapping[str, str], tensors: container.Tensors, max_activations: int
+) -> Model:
     version = metadata["pycnn.format"]
     if version != FORMAT:
         raise ModelVersionError(
-            f"format {ascii(version)[:20]} needs a newer pycnn: this one reads {FORMAT}"
+            f"format {quoted(version)} needs a newer pycnn: this one reads {FORMAT}"
         )
     graph = container.parse_json("pycnn.graph", metadata.get("pycnn.graph", ""))
     training = metadata.get("pycnn.training")
     try:
         model = _make_model(graph)
+        _check_activations(model, max_activations)
         iterations = 0
         if training is not None:
             iterations = _compile(model, container.parse_json("pycnn.training", training))
     except ModelFormatError:
         raise
     except (ValueError, TypeError, LookupError, RuntimeError, ArithmeticError) as error:
-        raise ModelFormatError(f"model: {error}") from error
+        raise ModelFormatError(f"model: {_shortened(str(error))}") from error
     _set_tensors(model, tensors, iterations)
     return model
+
+
+def _shortened(message: str) -> str:
+    text = printable(message)
+    return text if len(text) <= MAX_MESSAGE else text[: MAX_MESSAGE - 3] + "..."
 
 
 def _expect(where: str, value: Any, keys: tuple[str, ...]) -> Mapping[str, Any]:
@@ -137,9 +170,7 @@ def _expect(where: str, value: Any, keys: tuple[str, ...]) -> Mapping[str, Any]:
         raise ModelFormatError(f"{where}: expected an object")
     unknown = [key for key in value if key not in keys]
     if unknown:
-        raise ModelVersionError(
-            f"{where}: unknown entry {ascii(unknown[0])[:80]}: needs a newer pycnn"
-        )
+        raise ModelVersionError(f"{where}: unknown entry {quoted(unknown[0])}: needs a newer pycnn")
     if len(value) != len(keys):
         missing = next(key for key in keys if key not in value)
         raise ModelFormatError(f"{where}: expected an entry {missing!r}")
@@ -170,7 +201,7 @@ def _make_model(graph: Any) -> Model:
         )
         model = Model(inputs, outputs, name=graph["name"])
     else:
-        raise ModelVersionError(f"pycnn.graph: unknown class {ascii(graph['class'])[:80]}")
+        raise ModelVersionError(f"pycnn.graph: unknown class {quoted(graph['class'])}")
     seed = graph["seed"]
     if type(seed) is not int or not 0 <= seed < (MAX_SEED + 1) << 31:
         raise ModelFormatError("pycnn.graph: bad seed")
@@ -183,27 +214,52 @@ def _make_layer(index: int, entry: Any) -> Layer:
     entry = _expect(where, entry, ("class", "config"))
     kind = LAYERS.get(entry["class"]) if isinstance(entry["class"], str) else None
     if kind is None:
-        raise ModelVersionError(f"{where}: unknown class {ascii(entry['class'])[:80]}")
+        raise ModelVersionError(f"{where}: unknown class {quoted(entry['class'])}")
     known = tuple(kind.__dataclass_fields__)
     config = entry["config"]
     if not isinstance(config, dict):
         raise ModelFormatError(f"{where}: expected config to be an object")
     unknown = [key for key in config if key not in known]
     if unknown:
-        raise ModelVersionError(
-            f"{where} ({kind.__name__}): unknown option {ascii(unknown[0])[:80]}"
-        )
+        raise ModelVersionError(f"{where} ({kind.__name__}): unknown option {quoted(unknown[0])}")
+    _check_plain(where, config)
     return kind.from_config(config)
+
+
+def _check_plain(where: str, config: Any) -> None:
+    """Refuses arguments larger than those of any layer: what follows may name them in messages."""
+    values, left = [config], MAX_VALUES
+    while values:
+        value = values.pop()
+        left -= 1
+        if isinstance(value, dict):
+            values += value.keys()
+            values += value.values()
+        elif isinstance(value, list):
+            values += value
+        elif isinstance(value, str) and not (len(value) <= MAX_STRING and value.isprintable()):
+            raise ModelFormatError(
+                f"{where}: expected strings of up to {MAX_STRING} printable characters, "
+                f"got {quoted(value)}"
+            )
+        if left < 0 or len(values) > left:
+            raise ModelFormatError(f"{where}: over {MAX_VALUES} arguments")
 
 
 def _connect(layers: list[Layer], nodes: Any) -> list[Tensor]:
     if not isinstance(nodes, list) or len(nodes) > MAX_LAYERS:
         raise ModelFormatError(f"pycnn.graph: expected a list of up to {MAX_LAYERS} nodes")
     tensors: list[Tensor] = []
+    connections = 0
     for number, node in enumerate(nodes):
         where = f"node {number}"
         if not isinstance(node, list) or len(node) != 2 or not isinstance(node[1], list):
             raise ModelFormatError(f"{where}: expected [layer, inputs]")
+        connections += len(node[1])
+        if len(node[1]) > MAX_INPUTS or connections > MAX_CONNECTIONS:
+            raise ModelFormatError(
+                f"{where}: at most {MAX_INPUTS} inputs of a node and {MAX_CONNECTIONS} in all"
+            )
         layer = layers[_index(where, node[0], len(layers))]
         inputs = [tensors[_index(where, i, number)] for i in node[1]]  # earlier nodes only
         if isinstance(layer, InputLayer):
@@ -217,19 +273,36 @@ def _connect(layers: list[Layer], nodes: Any) -> list[Tensor]:
 
 def _index(where: str, value: Any, count: int) -> int:
     if type(value) is not int or not 0 <= value < count:
-        raise ModelFormatError(f"{where}: expected an index below {count}, got {value!r}")
+        raise ModelFormatError(f"{where}: expected an index below {count}, got {quoted(value)}")
     return value
 
 
 def _compile(model: Model, training: Any) -> int:
     keys = ("optimizer", "loss", "metrics", "iterations")
     training = _expect("pycnn.training", training, keys)
+    for key in keys:
+        _check_plain(f"pycnn.training: {key}", training[key])
     model.compile(training["optimizer"], training["loss"], metrics=training["metrics"])
     iterations = training["iterations"]
-    if type(iterations) is not int or not 0 <= iterations < 2**32:
+    if type(iterations) is not int or not 0 <= iterations <= MAX_ITERATIONS:
         raise ModelFormatError("pycnn.training: bad number of iterations")
     _ = model.objective  # refuses a loss and metrics that do not fit
     return iterations
+
+
+def _check_activations(model: Model, most: int) -> None:
+    """A few bytes of description can ask for any amount of memory: it is known before it is used.
+
+    What a layer reads and what it writes are in memory together, unless it works in place.
+    """
+    for tensor in model.network.tensors:
+        shapes = [tensor.shape, *(x.shape for x in tensor.inputs if x.shape != tensor.shape)]
+        size = sum(4 * math.prod(extent or 1 for extent in shape) for shape in shapes)
+        if size > most:
+            raise ModelFormatError(
+                f"layer {tensor.layer.name}: needs {size} bytes for one sample, max_activations "
+                f"is {most}"
+            )
 
 
 def _set_tensors(model: Model, tensors: container.Tensors, iterations: int) -> None:
@@ -251,7 +324,7 @@ def _set_tensors(model: Model, tensors: container.Tensors, iterations: int) -> N
             raise ModelFormatError(
                 f"tensor {name}: expected shape {shape}, got {tensors[name].shape}"
             )
-    values = {name: array.astype(np.float32) for name, array in tensors.items()}
+    values = {name: np.asarray(array, np.float32) for name, array in tensors.items()}
     store = model.network.make_store(values)
     if model.is_compiled:
         model.reset_slots()  # what state there is comes from the file
@@ -263,44 +336,11 @@ def _set_tensors(model: Model, tensors: container.Tensors, iterations: int) -> N
 # ---- files ----
 
 
-def load_file(filepath: str | Path) -> Model:
-    """load_model: reads a regular file once, completely, and hands the bytes to from_bytes."""
-    descriptor = os.open(filepath, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-    with open(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(f"load_model: not a regular file: {filepath}")
-        data = file.read()
-    try:
-        return from_bytes(data)
-    except ModelFormatError as error:
-        raise type(error)(f"{filepath}: {error}") from error
-
-
-def write_file(filepath: str | Path, data: bytes, *, overwrite: bool = True) -> None:
-    """All or nothing: a new file beside the old one, on the disk, then renamed over it."""
-    path = Path(filepath)
-    if not overwrite and path.exists():
-        raise FileExistsError(f"save: {path} exists and overwrite is False")
-    part = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}.part")
-    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-    try:
-        with open(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(descriptor)
-        os.replace(part, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(part)
-        raise
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Makes the rename durable, where the system can."""
-    with contextlib.suppress(OSError, AttributeError):
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+def load_file(filepath: str | Path, max_activations: int) -> Model:
+    """load_model: reads a regular file once, and no further than its first fault."""
+    file, size = open_regular("load_model", filepath)
+    with file:
         try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+            return _from_container(*container.read(file, size), max_activations)
+        except ModelFormatError as error:
+            raise type(error)(f"{filepath}: {error}") from error
