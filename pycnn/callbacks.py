@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .files import checked_suffix
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -209,7 +211,7 @@ class ModelCheckpoint(_Monitor):
         mode: str = "auto",
     ) -> None:
         super().__init__(monitor, mode)
-        self.filepath = str(filepath)
+        self.filepath = str(checked_suffix(filepath))
         self.verbose = verbose
         self.save_best_only = save_best_only
 
