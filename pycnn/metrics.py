@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from .losses import Loss
 from .specs import Spec, from_table
+from .text import checked_name, quoted
 
 
 class Metric(Spec):
@@ -20,8 +21,8 @@ class Metric(Spec):
 
     def __init__(self, name: str | None = None) -> None:
         if not isinstance(name, (str, type(None))):
-            raise TypeError(f"{self.kind}: name must be a string, got {name!r}")
-        self.name = name or self.kind
+            raise TypeError(f"{self.kind}: name must be a string, got {quoted(name)}")
+        self.name = checked_name(name, self.kind) if name else self.kind
 
 
 class BinaryAccuracy(Metric):
