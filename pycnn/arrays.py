@@ -16,6 +16,7 @@ from .errors import DTypeError, ShapeError
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 FLOAT32_TINY = float(np.finfo(np.float32).tiny)  # less is 0 to the engine
+DEFAULT_BATCH = 32
 Extents = Sequence[int | None]
 
 
@@ -107,3 +108,13 @@ def dense_labels(
             f"got {array[index]} at index {index[0] if array.shape[-1] == 1 else index}"
         )
     return array
+
+
+def checked_batch(batch_size: int | None) -> int:
+    if batch_size is None:
+        return DEFAULT_BATCH
+    if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)):
+        raise TypeError(f"batch_size must be an integer, got {batch_size!r}")
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be >= 1, got {batch_size!r}")
+    return int(batch_size)
