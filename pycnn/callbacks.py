@@ -293,6 +293,12 @@ class ModelCheckpoint(_Monitor):
         self.verbose = verbose
         self.save_best_only = save_best_only
 
+    def set_model(self, model: Model) -> None:
+        if self.save_best_only:
+            super().set_model(model)
+        else:  # whatever `monitor` is
+            self.model = model
+
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         if self.save_best_only:
             value = self.value(logs)

@@ -234,10 +234,15 @@ class Sequential(Model):
     _stale: Network | None = None  # holds the values until the next network takes them over
 
     def build(self, input_shape: Extents) -> None:
-        """Sets the shape of the input, batch included: build((None, 8))."""
-        if self._outputs:
-            return
+        """Sets the shape of the input, batch included: build((None, 8)); it cannot change later."""
         shape: Any = tuple(input_shape)[1:]
+        if self._outputs:
+            if shape != self._outputs[0].shape[1:]:
+                raise ShapeError(
+                    f"{self.name}: built for inputs of shape {self._outputs[0].shape}, "
+                    f"got {tuple(input_shape)}"
+                )
+            return
         stack, names = self._stack, self._names
         self._stack, self._names = [], Names()
         try:

@@ -19,6 +19,7 @@ void register_graph(py::module_& m);
 void register_parameters(py::module_& m);
 void register_plan(py::module_& m);
 void register_machine(py::module_& m);
+void shorten_type_errors(py::module_& m);  // of all that is registered
 
 py::tuple to_tuple(const Shape& shape);  // None for the batch
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "base/arch.h"
 #include "bind/bind.h"
 #include "bind/predict.h"
 
@@ -225,6 +226,7 @@ void register_plan(py::module_& m) {
   py::class_<Plan>(m, "Plan")
       .def(py::init([](const Graph& graph, std::shared_ptr<Parameters> parameters, dim_t batch,
                        const std::string& memory) {
+             available_threads();  // throws for a bad environment, which a run could not
              return std::make_unique<Plan>(graph, std::move(parameters), batch,
                                            memory_mode(memory));
            }),
