@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 # cython: language_level=3, boundscheck=False, wraparound=False
-"""The shortest way from an array to a prediction: no checks but the size, no GIL, no allocation."""
+"""The shortest way from an array to a prediction: checks of shape and type, no GIL."""
 
+from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBuffer_Release, PyObject_GetBuffer
 from cpython.pycapsule cimport PyCapsule_GetPointer
 
 import numpy as np
+
+from .arrays import check_shape, checked_batch
+from .errors import DTypeError
 
 
 cdef extern from "bind/predict.h":
@@ -31,12 +35,15 @@ cdef class Predictor:
     """
 
     cdef object _keep, _shape
+    cdef tuple _input_shape
     cdef pycnn_predict* _plan
 
-    def __cinit__(self, model, int batch=1):
+    def __cinit__(self, model, batch=1):
+        batch = checked_batch(batch)
         plan, shape = model.prediction_plan(batch)
         self._keep = plan.capsule()
         self._shape = (batch, *shape)
+        self._input_shape = (batch, *model.input_shape[1:])
         self._plan = <pycnn_predict*>PyCapsule_GetPointer(self._keep, PYCNN_PREDICT_CAPSULE)
 
     cpdef void into(self, const float[::1] x, float[::1] y) except *:
@@ -58,6 +65,38 @@ cdef class Predictor:
             raise RuntimeError("predictor: the run failed")
 
     def __call__(self, x):
-        y = np.empty(self._shape, np.float32)
-        self.into(x.reshape(-1), y.reshape(-1))
-        return y
+        cdef Py_buffer buffer
+        cdef float[::1] y
+        cdef int failed
+        result = np.empty(self._shape, np.float32)
+        y = result.reshape(-1)
+        try:
+            PyObject_GetBuffer(x, &buffer, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT)
+        except TypeError:
+            raise TypeError(f"predictor: x must be an array, got {type(x).__name__}") from None
+        except (ValueError, BufferError) as error:
+            raise ValueError(
+                f"predictor: x must be a C-contiguous float32 array: {error}"
+            ) from None
+        try:
+            self._check(&buffer)
+            with nogil:
+                failed = self._plan.run(self._plan.plan, <const float*>buffer.buf, &y[0])
+        finally:
+            PyBuffer_Release(&buffer)
+        if failed:
+            raise RuntimeError("predictor: the run failed")
+        return result
+
+    cdef int _check(self, Py_buffer* x) except -1:
+        """Refuses what is not a float32 array of exactly the input's shape."""
+        cdef Py_ssize_t i
+        cdef bint fits = x.ndim == len(self._input_shape)
+        if x.format == NULL or x.format[0] != b"f" or x.format[1] != 0:
+            raise DTypeError("predictor: x must be a float32 array; convert with .astype('f4')")
+        for i in range(x.ndim if fits else 0):
+            fits = fits and x.shape[i] == <Py_ssize_t>self._input_shape[i]
+        if not fits:
+            shape = tuple([x.shape[i] for i in range(x.ndim)])
+            check_shape("predictor: x", shape, self._input_shape)
+        return 0

@@ -16,6 +16,7 @@ from .errors import DTypeError, ShapeError
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 FLOAT32_TINY = float(np.finfo(np.float32).tiny)  # less is 0 to the engine
+DEFAULT_BATCH = 32
 Extents = Sequence[int | None]
 
 
@@ -52,10 +53,23 @@ def check_shape(where: str, shape: Sequence[int], expected: Extents) -> None:
     if fits:
         return
     text = ", ".join("N" if extent is None else str(extent) for extent in expected)
-    hint = ""
-    if len(shape) == len(expected) - 1 and expected[-1] == 1:
-        hint = "; add the channel axis with x[..., None]"
+    hint = _axis_hint(tuple(shape), tuple(expected))
     raise ShapeError(f"{where}: expected shape ({text}), got {tuple(shape)}{hint}")
+
+
+def _axis_hint(shape: tuple[int, ...], expected: tuple[int | None, ...]) -> str:
+    """What would make the shape fit, where that is plain."""
+    sample = expected[1:]
+    if shape == sample:
+        return "; one sample needs a batch axis: x[None]"
+    if sample and sample[-1] == 1:
+        if shape[1:] == sample[:-1]:
+            return "; add the channel axis with x[..., None]"
+        if len(sample) > 1 and shape == sample[:-1]:
+            return "; add the batch and the channel axis with x[None, ..., None]"
+    if len(sample) == 3 and shape[1:] == (sample[2], *sample[:2]):
+        return "; images are NHWC: x.transpose(0, 2, 3, 1)"
+    return ""
 
 
 def _first(bad: NDArray[np.bool_]) -> tuple[int, ...]:
@@ -107,3 +121,13 @@ def dense_labels(
             f"got {array[index]} at index {index[0] if array.shape[-1] == 1 else index}"
         )
     return array
+
+
+def checked_batch(batch_size: int | None) -> int:
+    if batch_size is None:
+        return DEFAULT_BATCH
+    if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)):
+        raise TypeError(f"batch_size must be an integer, got {batch_size!r}")
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be >= 1, got {batch_size!r}")
+    return int(batch_size)

@@ -137,7 +137,7 @@ class GraphBuilder:
         self.averages.append((parameter, sample, momentum))
 
     def require_batch(self, samples: int) -> None:
-        """Refuses to run the graph on fewer samples."""
+        """Refuses to train on batches that all have fewer samples; the last of an epoch may."""
         self.least_batch = max(self.least_batch, (samples, self.name))
 
     def next_stream(self) -> int:

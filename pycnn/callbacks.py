@@ -7,7 +7,11 @@ import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from . import metrics
+from .files import checked_suffix
+from .text import printable, quoted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -15,11 +19,15 @@ if TYPE_CHECKING:
 
     from .models import Model
 
-Logs = Mapping[str, float]
+Logs = dict[str, Any]
 
 
 class Callback:
-    """Base: override the hooks you need. Logs hold the running means of the epoch."""
+    """Base: override the hooks you need. Logs hold the running means of the epoch.
+
+    All callbacks of a hook get the same dict, one after the other: what one adds, the next sees,
+    and what is added at the end of an epoch goes into the history.
+    """
 
     model: Model
     params: dict[str, Any]
@@ -34,8 +42,15 @@ class Callback:
     def on_train_end(self, logs: Logs | None = None) -> None: ...
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None: ...
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None: ...
-    def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None: ...
-    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None: ...
+    def on_batch_begin(self, batch: int, logs: Logs | None = None) -> None: ...
+    def on_batch_end(self, batch: int, logs: Logs | None = None) -> None: ...
+
+    def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        self.on_batch_begin(batch, logs)
+
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        self.on_batch_end(batch, logs)
+
     def on_test_begin(self, logs: Logs | None = None) -> None: ...
     def on_test_end(self, logs: Logs | None = None) -> None: ...
     def on_test_batch_begin(self, batch: int, logs: Logs | None = None) -> None: ...
@@ -49,23 +64,63 @@ class Callback:
 class CallbackList:
     """Calls one hook of all callbacks; hooks nobody overrides cost nothing."""
 
-    def __init__(self, callbacks: Iterable[Callback], model: Model, params: dict[str, Any]) -> None:
-        self.callbacks = list(callbacks)
+    ALIASES: ClassVar = {
+        "on_train_batch_begin": "on_batch_begin",
+        "on_train_batch_end": "on_batch_end",
+    }
+
+    def __init__(self, given: Any, model: Any, **params: Any) -> None:
+        """What a caller gave: None, one callback, or several, also in nested lists."""
+        self.callbacks = as_callbacks(given)
         for callback in self.callbacks:
             if not isinstance(callback, Callback):
-                raise TypeError(f"callbacks: expected Callback objects, got {callback!r}")
+                raise TypeError(f"callbacks: expected Callback objects, got {quoted(callback)}")
             callback.set_model(model)
             callback.set_params(params)
 
-    def call(self, hook: str, *arguments: Any) -> None:
+    def with_history(self) -> History:
+        """The caller's History, or one at the end: it keeps what the others add to the logs."""
+        for callback in self.callbacks:
+            if isinstance(callback, History):
+                return callback
+        history = History()
+        self.callbacks.append(history)
+        return history
+
+    def call(self, hook: str, *arguments: Any, logs: dict[str, Any] | None = None) -> None:
+        logs = {} if logs is None else logs
         for method in self.overridden(hook):
-            method(*arguments)
+            method(*arguments, logs)
 
     def overridden(self, hook: str) -> list[Callable[..., None]]:
-        """The hook of those callbacks that define it."""
-        base = getattr(Callback, hook)
-        methods = (getattr(callback, hook) for callback in self.callbacks)
-        return [method for method in methods if getattr(method, "__func__", method) is not base]
+        """The hook of those callbacks that define it, or what it calls."""
+        if not self.callbacks:
+            return []
+        names = [name for name in (hook, self.ALIASES.get(hook)) if name]
+        return [
+            getattr(callback, hook)
+            for callback in self.callbacks
+            if any(_is_overridden(callback, name) for name in names)
+        ]
+
+
+def _is_overridden(callback: Callback, hook: str) -> bool:
+    method = getattr(callback, hook)
+    return getattr(method, "__func__", method) is not getattr(Callback, hook)
+
+
+def call_all(hooks: Iterable[Callable[..., None]], step: int, logs: Logs) -> None:
+    """The hooks of one step, all with the same dict."""
+    for hook in hooks:
+        hook(step, logs)
+
+
+def as_callbacks(given: Any) -> list[Any]:
+    if given is None:
+        return []
+    if not isinstance(given, (list, tuple)):
+        return [given]
+    return [callback for entry in given for callback in as_callbacks(entry)]
 
 
 class History(Callback):
@@ -73,7 +128,10 @@ class History(Callback):
 
     def __init__(self) -> None:
         self.epoch: list[int] = []
-        self.history: dict[str, list[float]] = {}
+        self.history: dict[str, list[Any]] = {}
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        self.epoch = []
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         self.epoch.append(epoch)
@@ -99,18 +157,40 @@ class _Monitor(Callback):
             raise ValueError(
                 f"{type(self).__name__}: mode must be 'auto', 'min' or 'max', got {mode!r}"
             )
-        if mode == "auto":
-            mode = "max" if monitor.endswith(("accuracy", "acc")) else "min"
         self.monitor = monitor
         self.mode = mode
         self.min_delta = abs(min_delta)
-        self.best = -math.inf if mode == "max" else math.inf
+        self.best = math.nan
+        self._resolve_mode()
+
+    def set_model(self, model: Model) -> None:
+        super().set_model(model)
+        self._resolve_mode(model.metric_directions())
+
+    def _resolve_mode(self, directions: Mapping[str, str] | None = None) -> None:
+        """What "auto" means, from the metric of that name: the model's, or a known one."""
+        if self.mode == "auto":
+            name = self.monitor.removeprefix("val_")
+            known = {**metrics.DIRECTIONS, **(directions or {})}
+            self.mode = known.get(name, "auto")
+            if self.mode == "auto" and directions is not None:
+                raise ValueError(
+                    f"{type(self).__name__}: cannot tell whether a low or a high "
+                    f"{quoted(self.monitor)} is better; pass mode='min' or mode='max'"
+                )
+        if math.isnan(self.best) and self.mode != "auto":
+            self.best = self._worst
+
+    @property
+    def _worst(self) -> float:
+        return -math.inf if self.mode == "max" else math.inf
 
     def value(self, logs: Logs | None) -> float | None:
         logs = logs or {}
         if self.monitor not in logs:
             warnings.warn(
-                f"{type(self).__name__}: {self.monitor} is not among {', '.join(logs)}",
+                f"{type(self).__name__}: {printable(self.monitor)} is not among "
+                f"{printable(', '.join(logs))}",
                 stacklevel=2,
             )
         return logs.get(self.monitor)
@@ -128,7 +208,7 @@ class EarlyStopping(_Monitor):
 
     Args:
         min_delta: an improvement by less does not count.
-        mode: "min", "max" or "auto" (max for accuracies).
+        mode: "min", "max" or "auto": what suits the metric of that name; other names need one.
         baseline: values that do not beat it count as no improvement.
         restore_best_weights: at the end, go back to the weights of the best epoch.
         start_from_epoch: epochs before it are ignored.
@@ -154,7 +234,7 @@ class EarlyStopping(_Monitor):
         self._start()
 
     def _start(self) -> None:
-        self.best = -math.inf if self.mode == "max" else math.inf
+        self.best = self._worst
         self.wait = 0
         self.stopped_epoch = 0
         self.best_epoch = 0
@@ -209,9 +289,15 @@ class ModelCheckpoint(_Monitor):
         mode: str = "auto",
     ) -> None:
         super().__init__(monitor, mode)
-        self.filepath = str(filepath)
+        self.filepath = str(checked_suffix(filepath))
         self.verbose = verbose
         self.save_best_only = save_best_only
+
+    def set_model(self, model: Model) -> None:
+        if self.save_best_only:
+            super().set_model(model)
+        else:  # whatever `monitor` is
+            self.model = model
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         if self.save_best_only:
@@ -222,4 +308,4 @@ class ModelCheckpoint(_Monitor):
         path = self.filepath.format(epoch=epoch + 1, **(logs or {}))
         self.model.save(path)
         if self.verbose:
-            print(f"Epoch {epoch + 1}: saved {path}")
+            print(f"Epoch {epoch + 1}: saved {printable(path)}")

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING
 import pycnn
 
 from . import _core
+from .text import printable, quoted
 
 if TYPE_CHECKING:
     from .recipes import Outcome
@@ -31,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("pycnn: interrupted", file=sys.stderr)
         return 130
     except (OSError, ValueError, ImportError, ArithmeticError) as error:
-        print(f"pycnn: {error}", file=sys.stderr)
+        print(f"pycnn: {printable(str(error))}", file=sys.stderr)
         return 1
 
 
@@ -46,10 +49,11 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _positive(text: str) -> int:
-    number = int(text)
+def positive(text: str) -> int:
+    """For argparse: an integer of at least 1."""
+    number = int(text) if text.isdecimal() and len(text) < 19 else 0
     if number < 1:
-        raise ValueError
+        raise argparse.ArgumentTypeError(f"expected an integer >= 1, got {quoted(text)}")
     return number
 
 
@@ -62,9 +66,9 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         choices=("digits", "mnist"),
         help="digits: scikit-learn's, bundled; mnist: idx files in $PYCNN_HOME/mnist",
     )
-    train.add_argument("--epochs", type=_positive, help="at most this many")
-    train.add_argument("--batch-size", type=_positive, help="samples a step")
-    train.add_argument("--threads", type=_positive, help="default: all this process may use")
+    train.add_argument("--epochs", type=positive, help="at most this many")
+    train.add_argument("--batch-size", type=positive, help="samples a step")
+    train.add_argument("--threads", type=positive, help="default: all this process may use")
     train.add_argument("--seed", type=int, default=0, help="same seed, same result (default 0)")
     train.add_argument(
         "--output",
@@ -84,6 +88,9 @@ def run_train(options: argparse.Namespace) -> int:
     pycnn.set_seed(options.seed)
     if options.threads is not None:
         pycnn.set_num_threads(options.threads)
+    model_path = options.output / f"{options.dataset}.pycnn"
+    picture = options.output / f"{options.dataset}.png"
+    _check_output(options.output, model_path, picture)
     outcome = recipes.run(
         recipe,
         options.epochs or recipe.epochs,
@@ -91,7 +98,6 @@ def run_train(options: argparse.Namespace) -> int:
         verbose=0 if options.quiet else "auto",
     )
     options.output.mkdir(parents=True, exist_ok=True)
-    model_path = options.output / f"{options.dataset}.pycnn"
     outcome.model.save(model_path)
     result = (
         f"test accuracy {100 * outcome.accuracy:.2f} % "
@@ -103,9 +109,28 @@ def run_train(options: argparse.Namespace) -> int:
         f"{threads} thread{'s' * (threads > 1)}"
     )
     print(f"model:   {model_path}")
-    picture = options.output / f"{options.dataset}.png"
     _write_picture(picture, f"{options.dataset}: {result}", outcome)
     return 0
+
+
+def _check_output(folder: Path, *paths: Path) -> None:
+    """Finds out before the training what would keep its results from being written."""
+    present = folder
+    while not _exists(present):
+        present = present.parent
+    with tempfile.TemporaryFile(dir=present):
+        pass
+    for path in paths:
+        if path.exists() and not path.is_file():
+            raise OSError(f"--output: not a regular file: {path}")
+
+
+def _exists(path: Path) -> bool:
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
 
 
 def _write_picture(path: Path, title: str, outcome: Outcome) -> None:

@@ -7,15 +7,20 @@ import gzip
 import math
 import os
 import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .files import open_regular
+
 Split = tuple[NDArray[Any], NDArray[Any]]
 
 IDX_TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+GZIP_MOST = 1032  # bytes that one byte of a gzip file can stand for
+MAX_IDX_BYTES = 4 << 30
 MNIST_FILES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
@@ -88,15 +93,19 @@ def read_idx(path: Path) -> NDArray[Any]:
     """An idx file, or the same name with .gz: two 0 bytes, type, rank, extents, values."""
     if not path.exists():
         path = path.with_name(path.name + ".gz")
-    opener: Any = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rb") as file:
+    plain, size = open_regular("read_idx", path)
+    with plain:
         try:
-            return _read_idx(file)
-        except (ValueError, EOFError, gzip.BadGzipFile) as error:
+            if path.suffix == ".gz":
+                with gzip.open(plain, "rb") as file:
+                    return _read_idx(file, size * GZIP_MOST)
+            return _read_idx(plain, size)
+        except (ValueError, EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise ValueError(f"{path}: not a whole idx file: {error}") from error
 
 
-def _read_idx(file: Any) -> NDArray[Any]:
+def _read_idx(file: Any, most: int) -> NDArray[Any]:
+    """The array in a file that holds at most that many bytes."""
     magic = file.read(4)
     if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in IDX_TYPES or magic[3] > 8:
         raise ValueError(f"bad magic number {magic.hex() or 'in an empty file'}")
@@ -106,17 +115,18 @@ def _read_idx(file: Any) -> NDArray[Any]:
         raise ValueError("ends within the header")
     shape = struct.unpack(f">{rank}I", header)
     size = math.prod(shape) * dtype.itemsize
-    data = _read_bounded(file, size)
+    data = _read_bounded(file, min(size, most, MAX_IDX_BYTES) + 1)
+    if len(data) > MAX_IDX_BYTES:
+        raise ValueError(f"shape {shape} takes {size} bytes, over {MAX_IDX_BYTES}")
     if len(data) != size:
         problem = "more" if len(data) > size else f"only {len(data)}"
         raise ValueError(f"expected {size} bytes of values for shape {shape}, got {problem}")
     return np.frombuffer(data, dtype).reshape(shape)
 
 
-def _read_bounded(file: Any, size: int) -> bytes:
-    """Up to size + 1 bytes, in pieces: the file's content, not its header, decides the memory."""
-    pieces, left = [], size + 1
-    while left > 0 and (piece := file.read(min(left, 1 << 24))):
-        pieces.append(piece)
-        left -= len(piece)
-    return b"".join(pieces)
+def _read_bounded(file: Any, most: int) -> bytearray:
+    """Up to so many bytes, in pieces: the file's content, not its header, decides the memory."""
+    data = bytearray()
+    while len(data) < most and (piece := file.read(min(most - len(data), 1 << 24))):
+        data += piece
+    return data

@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 from .losses import Loss
 from .specs import Spec, from_table
+from .text import checked_name, quoted
 
 
 class Metric(Spec):
@@ -16,12 +17,13 @@ class Metric(Spec):
     kind: ClassVar[str]
     sparse: ClassVar[bool] = False  # labels are class numbers
     is_loss: ClassVar[bool] = False  # computed by the loss of the same kind
+    direction: ClassVar[str] = "max"  # of better values
     threshold: float = 0.5
 
     def __init__(self, name: str | None = None) -> None:
         if not isinstance(name, (str, type(None))):
-            raise TypeError(f"{self.kind}: name must be a string, got {name!r}")
-        self.name = name or self.kind
+            raise TypeError(f"{self.kind}: name must be a string, got {quoted(name)}")
+        self.name = checked_name(name, self.kind) if name else self.kind
 
 
 class BinaryAccuracy(Metric):
@@ -58,9 +60,10 @@ class MeanSquaredErrorMetric(Metric):
 
     kind = "mean_squared_error"
     is_loss = True
+    direction = "min"
 
 
-METRICS: dict[str, Callable[..., Metric]] = {
+METRICS: dict[str, type[Metric]] = {
     "binary_accuracy": BinaryAccuracy,
     "categorical_accuracy": CategoricalAccuracy,
     "sparse_categorical_accuracy": SparseCategoricalAccuracy,
@@ -70,13 +73,20 @@ METRICS: dict[str, Callable[..., Metric]] = {
 }
 
 
+DIRECTIONS = {  # of the names that metrics have where the user chose none
+    "loss": "min",
+    "acc": "max",
+    **{name: make.direction for name, make in METRICS.items()},
+}
+
+
 def get(identifier: object) -> Metric:
     """A metric from its name, its config, its class, or itself."""
     return from_table("metric", identifier, METRICS, Metric)
 
 
 def resolve(identifier: object, loss: Loss, output_shape: Sequence[int | None]) -> Metric:
-    """As get; "accuracy" becomes the kind that suits the loss and the output, as in Keras."""
+    """As get; "accuracy" becomes the kind that suits the loss and the output."""
     if not isinstance(identifier, str):
         metric = get(identifier)
     elif identifier.lower() not in ("accuracy", "acc"):
@@ -84,7 +94,7 @@ def resolve(identifier: object, loss: Loss, output_shape: Sequence[int | None]) 
         metric.name = identifier
     elif loss.sparse:
         metric = SparseCategoricalAccuracy(identifier)
-    elif output_shape[-1] == 1:
+    elif output_shape[-1] == 1 or loss.kind == "binary_crossentropy":  # one label, or several
         metric = BinaryAccuracy(identifier)
     else:
         metric = CategoricalAccuracy(identifier)
@@ -95,3 +105,18 @@ def resolve(identifier: object, loss: Loss, output_shape: Sequence[int | None]) 
             f"got a loss ({loss.kind}) whose labels are {labels[loss.sparse]}"
         )
     return metric
+
+
+def column_names(metrics: Iterable[Metric]) -> list[str]:
+    """Of the loss and the metrics in the logs; equal names become name, name_1, ... as in Keras."""
+    names: list[str] = ["loss"]
+    for metric in metrics:
+        number, name = 0, metric.name
+        while name in names[1:]:
+            number += 1
+            name = f"{metric.name}_{number}"
+        names.append(name)
+    for name in names[1:]:
+        if name == "loss" or (name.removeprefix("val_") in names and name.startswith("val_")):
+            raise ValueError(f"metric {name}: the logs have another value of this name")
+    return names

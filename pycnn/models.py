@@ -10,15 +10,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import saving, summary
+from . import files, saving, summary
 from .builder import GraphBuilder, Node
 from .errors import ShapeError
-from .layers.base import Layer, checked_flag, checked_name
+from .layers.base import Layer, checked_flag
 from .layers.core import InputLayer
 from .network import Names, Network, begin_at
 from .seeding import next_model_seed
 from .specs import refuse_unknown
 from .tensors import Extents, Tensor, call_layer
+from .text import checked_name
 from .trainer import Trainer
 from .weights import Variable, assign_all, read_all
 
@@ -165,11 +166,12 @@ class Model(Trainer):
         include_optimizer: bool = True,
         allow_nonfinite: bool = False,
     ) -> None:
-        """Writes one safetensors file, all or nothing; load_model() reads it."""
+        """Writes one safetensors file (.pycnn), all or nothing; load_model() reads it."""
+        files.checked_suffix(filepath)
         data = saving.to_bytes(
             self, include_optimizer=include_optimizer, allow_nonfinite=allow_nonfinite
         )
-        saving.write_file(filepath, data, overwrite=overwrite)
+        files.write_file(filepath, data, overwrite=overwrite)
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[bytes]]:
         return saving.from_bytes, (saving.to_bytes(self, allow_nonfinite=True),)
@@ -295,10 +297,15 @@ class Sequential(Model):
         self.forget_programs()
 
     def build(self, input_shape: Extents) -> None:
-        """Sets the shape of the input, batch included: build((None, 8))."""
-        if self._outputs:
-            return
+        """Sets the shape of the input, batch included: build((None, 8)); it cannot change later."""
         shape: Any = tuple(input_shape)[1:]
+        if self._outputs:
+            if shape != self._outputs[0].shape[1:]:
+                raise ShapeError(
+                    f"{self.name}: built for inputs of shape {self._outputs[0].shape}, "
+                    f"got {tuple(input_shape)}"
+                )
+            return
         stack: list[Any] = self._stack
         names = self._names
         self._stack, self._names, self._streams = [], Names(), 0
@@ -371,6 +378,11 @@ def _input_shape_of(layer: Layer | Model) -> tuple[int, ...] | None:
     return tuple(extent or 0 for extent in layer.input_shape[1:])
 
 
-def load_model(filepath: str | Path) -> Model:
-    """The model that save() wrote, compiled as it was; refuses files that are not exactly so."""
-    return saving.load_file(filepath)
+def load_model(filepath: str | Path, *, max_activations: int = saving.MAX_ACTIVATIONS) -> Model:
+    """The model that save() wrote, compiled as it was; refuses files that are not exactly so.
+
+    Args:
+        max_activations: bytes that a layer may read and write for one sample; a small file can ask
+            for any amount.
+    """
+    return saving.load_file(filepath, max_activations)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from . import _core
 from .builder import GraphBuilder
 from .losses import Loss
-from .metrics import Metric
+from .metrics import Metric, column_names
 from .network import Network
 from .optimizers import Optimizer
 
@@ -33,7 +33,7 @@ class Objective:
     @property
     def names(self) -> list[str]:
         """Of the scalars a step returns."""
-        return ["loss", *(metric.name for metric in self.metrics)]
+        return column_names(self.metrics)
 
 
 def predict_graph(network: Network) -> GraphBuilder:
@@ -76,13 +76,11 @@ def _add_objective(graph: _core.Graph, y_pred: int, objective: Objective) -> int
         y_true = graph.input("y_true", shape)
     value = graph.loss(loss.kind, y_true, y_pred, from_logits=loss.from_logits, name="loss")
     graph.mark_output(value)
-    for metric in objective.metrics:
+    for metric, name in zip(objective.metrics, objective.names[1:], strict=True):
         if metric.is_loss:
-            score = graph.loss(metric.kind, y_true, y_pred, name=metric.name)
+            score = graph.loss(metric.kind, y_true, y_pred, name=name)
         else:
-            score = graph.metric(
-                metric.kind, y_true, y_pred, threshold=metric.threshold, name=metric.name
-            )
+            score = graph.metric(metric.kind, y_true, y_pred, threshold=metric.threshold, name=name)
         graph.mark_output(score)
     return value
 
@@ -109,13 +107,16 @@ class Program:
         self._optimizer = optimizer
         self._plans: OrderedDict[int, _core.Plan] = OrderedDict()
 
+    def check_batch(self, batch: int) -> None:
+        """Refuses to train on batches with fewer samples than a layer needs to learn anything."""
+        least, layer = self._least_batch
+        if batch < least:
+            raise ValueError(f"{layer}: needs batches of >= {least} samples, got {batch}")
+
     def plan(self, batch: int) -> _core.Plan:
         """The plan for this many samples."""
         plan = self._plans.get(batch)
         if plan is None:
-            least, layer = self._least_batch
-            if batch < least:
-                raise ValueError(f"{layer}: needs batches of >= {least} samples, got {batch}")
             made = _core.Plan(self.graph, self._parameters, batch, optimizer=self._optimizer)
             plan = self._plans.setdefault(batch, made)
         with suppress(KeyError):  # another thread may have dropped it

@@ -5,15 +5,29 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+from .text import printable, quoted
 
 REFRESH_SECONDS = 0.1  # of the numbers behind the bar
 
 
-def format_logs(logs: Mapping[str, float]) -> str:
-    """loss: 0.1234 - accuracy: 0.9876"""
-    return " - ".join(f"{name}: {value:.4g}" for name, value in logs.items())
+def format_logs(logs: Mapping[str, Any]) -> str:
+    """loss: 0.1234 - accuracy: 0.9876; what is no number, as callbacks may add it, as text."""
+    return " - ".join(f"{printable(str(name))}: {_text(value)}" for name, value in logs.items())
+
+
+def _text(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, (int, float)) else quoted(value)
+
+
+def _is_terminal(stream: Any) -> bool:
+    """False also where there is no stream, as in a process without a console, or a closed one."""
+    try:
+        return bool(stream.isatty())
+    except (AttributeError, ValueError):
+        return False
 
 
 class Progress:
@@ -27,7 +41,7 @@ class Progress:
         if verbose not in (0, 1, 2, "auto"):
             raise ValueError(f"verbose must be 'auto', 0, 1 or 2, got {verbose!r}")
         self._silent = verbose == 0
-        self._use_bar = verbose in (1, "auto") and sys.stderr.isatty()
+        self._use_bar = verbose in (1, "auto") and _is_terminal(sys.stderr)
         self._bar: Any = None
         self._title = ""
         self._start = self._shown = 0.0
@@ -40,7 +54,7 @@ class Progress:
 
             self._bar = tqdm(total=steps, desc=title, unit="step", dynamic_ncols=True)
 
-    def step(self, logs: Callable[[], Mapping[str, float]]) -> None:
+    def step(self, logs: Callable[[], Mapping[str, Any]]) -> None:
         """One more step; asks for the logs only where they are shown."""
         if self._bar is None:
             return
@@ -50,7 +64,7 @@ class Progress:
             self._bar.set_postfix_str(format_logs(logs()), refresh=False)
         self._bar.update()
 
-    def end(self, logs: Mapping[str, float]) -> None:
+    def end(self, logs: Mapping[str, Any]) -> None:
         if self._bar is not None:
             self._bar.set_postfix_str(format_logs(logs))
             self.close()
@@ -64,3 +78,21 @@ class Progress:
         if self._bar is not None:
             self._bar.close()
             self._bar = None
+
+
+class RunningMeans:
+    """Means of the scalars of steps, weighted by batch size."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._names = list(names)
+        self._sums = [0.0] * len(self._names)
+        self._count = 0
+
+    def add(self, values: Sequence[float], count: int) -> None:
+        self._count += count
+        for i, value in enumerate(values):
+            self._sums[i] += value * count
+
+    def logs(self) -> dict[str, Any]:
+        sums = zip(self._names, self._sums, strict=True)
+        return {name: total / self._count for name, total in sums}

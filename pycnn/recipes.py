@@ -116,7 +116,7 @@ def run(recipe: Recipe, epochs: int, batch_size: int, verbose: int | str = "auto
     data, model = recipe.load(), recipe.network()
     optimizer = Adam(recipe.learning_rate)
 
-    def slow_down(epoch: int) -> None:
+    def slow_down(epoch: int, logs: object) -> None:
         optimizer.learning_rate = recipe.learning_rate * recipe.decay**epoch
 
     model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])

@@ -7,47 +7,26 @@ rows of the batch itself. An interrupt or error between steps leaves the last co
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _core, losses, metrics, optimizers
-from .arrays import as_float32, check_shape, class_labels, dense_labels
-from .callbacks import Callback, CallbackList, History
+from . import _core, door, losses, metrics, optimizers
+from .arrays import checked_batch
+from .callbacks import Callback, CallbackList, History, call_all
 from .layers.base import checked_int
 from .network import Network
 from .programs import Objective, Program, evaluate_graph, predict_graph, train_graph
-from .progress import Progress
+from .progress import Progress, RunningMeans
 from .seeding import epoch_permutation
 
 if TYPE_CHECKING:
     from .layers.base import Layer
 
-DEFAULT_BATCH = 32
 Arrays = list[NDArray[Any]]
-Logs = dict[str, float]
-
-
-class RunningMeans:
-    """Means of the scalars of steps, weighted by batch size."""
-
-    def __init__(self, names: Sequence[str]) -> None:
-        self._names = list(names)
-        self._sums = [0.0] * len(self._names)
-        self._count = 0
-
-    def add(self, values: Sequence[float], count: int) -> None:
-        self._count += count
-        for i, value in enumerate(values):
-            self._sums[i] += value * count
-
-    def logs(self) -> Logs:
-        sums = zip(self._names, self._sums, strict=True)
-        return {name: total / self._count for name, total in sums}
+Logs = dict[str, Any]
 
 
 class Trainer:
@@ -65,7 +44,7 @@ class Trainer:
         self._objective: Objective | None = None
         self._programs: dict[str, Program] = {}
         self._flags: dict[Layer, bool] = {}  # trainable or not, as compile() found them
-        self._fitting: dict[int, object] = {}  # by process: a fork copies what it finds
+        self.fitting: dict[int, object] = {}  # by process, who fits
 
     @property
     def network(self) -> Network:
@@ -127,6 +106,14 @@ class Trainer:
     def metrics_names(self) -> list[str]:
         return self.objective.names
 
+    def metric_directions(self) -> dict[str, str]:
+        """Whether "min" or "max" is better, by the names in the logs; for callbacks."""
+        if self._compiled is None:
+            return {}
+        names = self.metrics_names[1:]
+        metrics = zip(names, self.objective.metrics, strict=True)
+        return {"loss": "min", **{name: metric.direction for name, metric in metrics}}
+
     def _require_compiled(self) -> tuple[optimizers.Optimizer, losses.Loss, list[Any]]:
         if self._compiled is None:
             raise RuntimeError(f"{self.name}: call compile() first")
@@ -141,6 +128,7 @@ class Trainer:
             if len(outputs) != 1:
                 raise ValueError(f"{self.name}: fit needs 1 output, got {len(outputs)}")
             resolved = tuple(metrics.resolve(metric, loss, outputs[0].shape) for metric in wanted)
+            metrics.column_names(resolved)  # refuses names that the logs cannot hold
             self._objective = Objective(optimizer, loss, resolved)
         return self._objective
 
@@ -164,35 +152,12 @@ class Trainer:
 
     def _inputs(self, x: Any) -> Arrays:
         """One checked float32 array for each input, all of the same length."""
-        inputs = self.network.inputs
-        if len(inputs) == 1:
-            x = (x,)
-        elif not isinstance(x, (list, tuple)) or len(x) != len(inputs):
-            raise ValueError(f"{self.name}: expected a list of {len(inputs)} input arrays")
-        arrays: Arrays = []
-        for tensor, given in zip(inputs, x, strict=True):
-            array = as_float32(f"{self.name}: input {tensor.layer.name}", given)
-            check_shape(f"{self.name}: input {tensor.layer.name}", array.shape, tensor.shape)
-            arrays.append(array)
-        if len({len(array) for array in arrays}) != 1:
-            raise ValueError(f"{self.name}: inputs differ in their number of samples")
-        return arrays
+        return door.inputs(self.name, self.network.inputs, x)
 
     def _samples(self, x: Any, y: Any) -> Arrays:
         """Checked inputs and labels, at least one sample."""
-        arrays = self._inputs(x)
-        output, loss = self.network.outputs[0].shape, self.objective.loss
-        where = f"{self.name}: y"
-        if loss.sparse:
-            arrays.append(class_labels(where, y, output))
-        else:
-            arrays.append(dense_labels(where, y, output, probability=loss.probability))
-        samples, labels = len(arrays[0]), len(arrays[-1])
-        if samples != labels:
-            raise ValueError(f"{self.name}: x has {samples} samples but y has {labels}")
-        if samples == 0:
-            raise ValueError(f"{self.name}: expected at least one sample, got none")
-        return arrays
+        arrays, output = self._inputs(x), self.network.outputs[0]
+        return [*arrays, door.labels(self.name, output, self.objective.loss, y, len(arrays[0]))]
 
     # ---- steps ----
 
@@ -204,6 +169,7 @@ class Trainer:
     def train_on_batch(self, x: Any, y: Any, return_dict: bool = False) -> Any:
         """One step on one batch: the loss, or [loss, metrics...], before the update."""
         arrays = self._samples(x, y)
+        self._program("train").check_batch(len(arrays[0]))
         return self._results(self._train_step(arrays, len(arrays[0])), return_dict)
 
     def test_on_batch(self, x: Any, y: Any, return_dict: bool = False) -> Any:
@@ -232,6 +198,7 @@ class Trainer:
 
     # ---- whole data sets ----
 
+    @door.one_at_a_time
     def fit(
         self,
         x: Any,
@@ -255,46 +222,16 @@ class Trainer:
             shuffle: a new order each epoch, a function of the model's seed and its steps so far.
             initial_epoch: the number of the first epoch, to continue an earlier fit.
         """
-        with self._alone():
-            return self._fit(
-                x, y, batch_size, epochs, verbose, callbacks, validation_split, validation_data,
-                shuffle, initial_epoch,
-            )  # fmt: skip
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """One fit at a time."""
-        token = object()
-        if self._fitting.setdefault(os.getpid(), token) is not token:
-            raise RuntimeError(f"{self.name}: fit is running already")
-        try:
-            yield
-        finally:
-            self._fitting.pop(os.getpid(), None)
-
-    def _fit(
-        self,
-        x: Any,
-        y: Any,
-        batch_size: int | None,
-        epochs: int,
-        verbose: int | str,
-        callbacks: Callback | Sequence[Callback] | None,
-        validation_split: float,
-        validation_data: tuple[Any, Any] | None,
-        shuffle: bool,
-        initial_epoch: int,
-    ) -> History:
         batch = checked_batch(batch_size)
         epochs = checked_int("fit", "epochs", epochs, low=0)
+        initial_epoch = checked_int("fit", "initial_epoch", initial_epoch, low=0)
         arrays, validation = self._split(x, y, validation_split, validation_data)
         self._prepare(len(arrays[0]), batch)
-        history, progress = History(), Progress(verbose)
-        given = [callbacks] if isinstance(callbacks, Callback) else list(callbacks or [])
-        steps = -(-len(arrays[0]) // batch)
-        params = {"verbose": verbose, "epochs": epochs, "steps": steps}
-        hooks = CallbackList([history, *given], self, params)  # type: ignore[arg-type]
+        progress, steps = Progress(verbose), -(-len(arrays[0]) // batch)
+        hooks = CallbackList(callbacks, self, verbose=verbose, epochs=epochs, steps=steps)
+        history = hooks.with_history()
         self.history, self.stop_training = history, False
+        logs: Logs = {}
         hooks.call("on_train_begin")
         try:
             for epoch in range(initial_epoch, epochs):
@@ -304,17 +241,18 @@ class Trainer:
                 if validation:
                     scores = self._evaluate(validation, batch, hooks)
                     logs.update((f"val_{name}", value) for name, value in scores.items())
+                hooks.call("on_epoch_end", epoch, logs=logs)
                 progress.end(logs)
-                hooks.call("on_epoch_end", epoch, logs)
                 if self.stop_training:
                     break
         finally:
             progress.close()
-        hooks.call("on_train_end")
+        hooks.call("on_train_end", logs=logs)
         return history
 
     def _prepare(self, samples: int, batch: int) -> None:
         """Makes the plans of an epoch's full and last batch, so that errors come early."""
+        self._program("train").check_batch(min(batch, samples))
         for count in {min(batch, samples), samples % batch} - {0}:
             self._program("train").plan(count)
 
@@ -325,15 +263,7 @@ class Trainer:
         arrays = self._samples(x, y)
         if given is not None:
             return arrays, self._samples(*given)
-        if not 0 <= share < 1:
-            raise ValueError(f"fit: validation_split must be in [0, 1), got {share!r}")
-        if share == 0:
-            return arrays, None
-        samples = len(arrays[0])
-        kept = int(samples * (1 - share))
-        if not 0 < kept < samples:
-            raise ValueError(f"fit: validation_split {share} leaves a part of {samples} empty")
-        return [array[:kept] for array in arrays], [array[kept:] for array in arrays]
+        return door.split(arrays, share)
 
     def _epoch(
         self, arrays: Arrays, batch: int, shuffle: bool, hooks: CallbackList, progress: Progress
@@ -346,8 +276,8 @@ class Trainer:
         end = hooks.overridden("on_train_batch_end")
         means = RunningMeans(self.metrics_names)
         for step, start in enumerate(range(0, samples, batch)):
-            for hook in begin:
-                hook(step, None)
+            if begin:
+                call_all(begin, step, {})
             count = min(batch, samples - start)
             if order is None:
                 values = self._train_step(arrays, count, start=start)
@@ -355,8 +285,8 @@ class Trainer:
                 values = self._train_step(arrays, count, rows=order[start : start + count])
             means.add(values, count)
             progress.step(means.logs)
-            for hook in end:
-                hook(step, means.logs())
+            if end:
+                call_all(end, step, means.logs())
             if self.stop_training:
                 break
         return means.logs()
@@ -371,16 +301,17 @@ class Trainer:
         means = RunningMeans(self.metrics_names)
         samples = len(arrays[0])
         for step, start in enumerate(range(0, samples, batch)):
-            for hook in begin:
-                hook(step, None)
+            if begin:
+                call_all(begin, step, {})
             count = min(batch, samples - start)
             means.add(program.plan(count).run(arrays, start=start), count)
             if progress is not None:
                 progress.step(means.logs)
-            for hook in end:
-                hook(step, means.logs())
-        hooks.call("on_test_end", means.logs())
-        return means.logs()
+            if end:
+                call_all(end, step, means.logs())
+        logs = means.logs()
+        hooks.call("on_test_end", logs=logs)
+        return logs
 
     def evaluate(
         self,
@@ -389,23 +320,31 @@ class Trainer:
         batch_size: int | None = None,
         verbose: int | str = "auto",
         *,
-        callbacks: Sequence[Callback] | None = None,
+        callbacks: Callback | Sequence[Callback] | None = None,
         return_dict: bool = False,
     ) -> Any:
         """The loss, or [loss, metrics...], over the samples."""
         batch = checked_batch(batch_size)
         arrays = self._samples(x, y)
         progress = Progress(verbose)
-        hooks = CallbackList(callbacks or [], self, {"verbose": verbose})  # type: ignore[arg-type]
-        progress.begin("Evaluate", -(-len(arrays[0]) // batch))
+        steps = -(-len(arrays[0]) // batch)
+        hooks = CallbackList(callbacks, self, verbose=verbose, epochs=1, steps=steps)
+        progress.begin("Evaluate", steps)
         try:
             logs = self._evaluate(arrays, batch, hooks, progress)
             progress.end(logs)
         finally:
             progress.close()
-        return self._results(list(logs.values()), return_dict)
+        return self._results([logs[name] for name in self.metrics_names], return_dict)
 
-    def predict(self, x: Any, batch_size: int | None = None, verbose: int | str = 0) -> Any:
+    def predict(
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: int | str = 0,
+        *,
+        callbacks: Callback | Sequence[Callback] | None = None,
+    ) -> Any:
         """The outputs for all samples; a list of arrays where the model has several outputs."""
         batch = checked_batch(batch_size)
         arrays = self._inputs(x)
@@ -414,24 +353,29 @@ class Trainer:
             np.empty((samples, *(extent or 0 for extent in tensor.shape[1:])), np.float32)
             for tensor in self.network.outputs
         ]
-        progress = Progress(verbose)
-        progress.begin("Predict", -(-samples // batch))
+        progress, steps = Progress(verbose), -(-samples // batch)
+        hooks = CallbackList(callbacks, self, verbose=verbose, epochs=1, steps=steps)
+        begin = hooks.overridden("on_predict_batch_begin")
+        end = hooks.overridden("on_predict_batch_end")
+        hooks.call("on_predict_begin")
+        progress.begin("Predict", steps)
         try:
-            for start in range(0, samples, batch):
-                plan = self._program("predict").plan(min(batch, samples - start))
-                plan.run(arrays, outputs, start=start)
+            for step, start in enumerate(range(0, samples, batch)):
+                if begin:
+                    call_all(begin, step, {})
+                count = min(batch, samples - start)
+                self._program("predict").plan(count).run(arrays, outputs, start=start)
                 progress.step(dict)
+                if end:
+                    call_all(end, step, {"outputs": _rows(outputs, start, count)})
             progress.end({})
         finally:
             progress.close()
+        hooks.call("on_predict_end")
         return outputs if len(outputs) > 1 else outputs[0]
 
 
-def checked_batch(batch_size: int | None) -> int:
-    if batch_size is None:
-        return DEFAULT_BATCH
-    if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)):
-        raise TypeError(f"batch_size must be an integer, got {batch_size!r}")
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be >= 1, got {batch_size!r}")
-    return int(batch_size)
+def _rows(outputs: Arrays, start: int, count: int) -> Any:
+    """What predict() returns for one batch."""
+    rows = [array[start : start + count] for array in outputs]
+    return rows if len(rows) > 1 else rows[0]

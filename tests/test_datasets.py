@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import struct
 
 import numpy as np
@@ -134,6 +135,33 @@ def test_a_gzip_bomb_is_read_no_further_than_its_header_says(tmp_path):
     (tmp_path / "bomb.gz").write_bytes(gzip.compress(GOOD + bytes(200_000_000), 1))
     with pytest.raises(ValueError, match="got more"):
         read_idx(tmp_path / "bomb")
+
+
+@pytest.mark.parametrize("name", ["file", "file.gz"])
+def test_expanded_sizes_are_limited(name, tmp_path, monkeypatch):
+    """Robustness row 101: a small file may be a whole idx file of any size."""
+    data = idx(np.zeros((30, 40), "u1"))
+    (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    monkeypatch.setattr(datasets, "MAX_IDX_BYTES", 1200)
+    assert read_idx(tmp_path / name).shape == (30, 40)
+    monkeypatch.setattr(datasets, "MAX_IDX_BYTES", 1199)
+    with pytest.raises(ValueError, match="takes 1200 bytes, over 1199"):
+        read_idx(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["file", "file.gz"])
+def test_only_regular_files_are_read(name, tmp_path):
+    """Finding 14: read_idx on a FIFO waited for ever."""
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(OSError, match="read_idx: not a regular file"):
+        read_idx(tmp_path / name)
+    with pytest.raises(IsADirectoryError):
+        read_idx(tmp_path)
+
+
+def test_values_of_an_idx_file_can_be_changed(tmp_path):
+    (tmp_path / "file").write_bytes(GOOD)
+    read_idx(tmp_path / "file")[0] = 0
 
 
 @pytest.mark.parametrize(

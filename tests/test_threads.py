@@ -305,8 +305,8 @@ def test_environment_and_affinity_limit_the_threads():
     for variable in ("OMP_NUM_THREADS", "PYCNN_NUM_THREADS"):
         assert available({variable: "1"}) == 1
         assert available({variable: "1,4"}) == 1  # OpenMP's list of nesting levels
-        for ignored in ("1000000", "", "many", "0", "-3", "2x"):
-            assert available({variable: ignored}) == most, ignored
+        for no_limit in ("1000000", "", " "):
+            assert available({variable: no_limit}) == most, no_limit
     pin = "import os; os.sched_setaffinity(0, list(os.sched_getaffinity(0))[:1])\n"
     assert available({}, pin) == 1
 

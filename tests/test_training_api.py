@@ -323,7 +323,7 @@ def test_evaluate_forms():
     ("loss", "units", "kind"),
     [
         ("binary_crossentropy", 1, "binary_accuracy"),
-        ("binary_crossentropy", 4, "categorical_accuracy"),  # as Keras resolves it
+        ("binary_crossentropy", 4, "binary_accuracy"),  # several labels: each counts
         ("categorical_crossentropy", 4, "categorical_accuracy"),
         ("sparse_categorical_crossentropy", 4, "sparse_categorical_accuracy"),
         ("mse", 1, "binary_accuracy"),

@@ -5,6 +5,8 @@
 #include <cmath>
 #include <cstdlib>
 #include <fstream>
+#include <iterator>
+#include <string>
 #include <thread>
 
 #include "base/error.h"
@@ -68,14 +70,45 @@ int quota_threads() {
   return kUnlimited;
 }
 
-// A positive number at the front of the variable ("4" or OpenMP's list "4,2"), else no limit.
+// The number that is all of the text but blanks around it, at most kMaxThreads; 0 where it is none.
+int positive_number(const std::string& text) {
+  const std::size_t first = text.find_first_not_of(" \t");
+  if (first == std::string::npos) return 0;
+  const std::size_t last = text.find_last_not_of(" \t");
+  int number = 0;
+  for (std::size_t i = first; i <= last; ++i) {
+    if (text[i] < '0' || text[i] > '9') return 0;
+    number = std::min(10 * number + (text[i] - '0'), kMaxThreads);
+  }
+  return number;
+}
+
+// The start of a variable's value as a message may show it.
+std::string shown(const std::string& text) {
+  constexpr std::size_t kMost = 80;
+  std::string result;
+  for (const char c : text.substr(0, kMost)) result += c >= ' ' && c <= '~' ? c : '?';
+  return "'" + result + (text.size() > kMost ? "...'" : "'");
+}
+
+// The first of one or, as OpenMP has it, several numbers ("4,2"); empty is as if it were not set.
 int environment_threads(const char* variable) {
-  const char* text = std::getenv(variable);
-  if (text == nullptr) return kMaxThreads;
-  char* end = nullptr;
-  const long threads = std::strtol(text, &end, 10);
-  const bool valid = end != text && (*end == '\0' || *end == ',') && threads >= 1;
-  return valid ? static_cast<int>(std::min<long>(threads, kMaxThreads)) : kMaxThreads;
+  const char* value = std::getenv(variable);
+  if (value == nullptr) return kMaxThreads;
+  const std::string text = value;
+  if (text.find_first_not_of(" \t") == std::string::npos) return kMaxThreads;
+  int first = 0;
+  std::size_t begin = 0;
+  for (bool more = true; more;) {
+    const std::size_t comma = std::min(text.find(',', begin), text.size());
+    const int number = positive_number(text.substr(begin, comma - begin));
+    PYCNN_CHECK_VALUE(number > 0, variable, ": expected a number of threads >= 1, got ",
+                      shown(text));
+    if (begin == 0) first = number;
+    more = comma < text.size();
+    begin = comma + 1;
+  }
+  return first;
 }
 
 }  // namespace
@@ -106,6 +139,9 @@ std::vector<Isa> supported_isas() {
 Isa default_isa() {
   const char* forced = std::getenv("PYCNN_ISA");
   if (forced == nullptr || *forced == '\0') return supported_isas().back();
+  PYCNN_CHECK_VALUE(std::find(std::begin(kIsaNames), std::end(kIsaNames), std::string(forced)) !=
+                        std::end(kIsaNames),
+                    "PYCNN_ISA: expected scalar, avx2 or avx512, got ", shown(forced));
   const Isa isa = isa_from_name(forced);
   PYCNN_CHECK_VALUE(is_supported(isa), "PYCNN_ISA: this CPU or build has no ", forced,
                     "; it has up to ", name_of(supported_isas().back()));

@@ -25,6 +25,7 @@ void register_graph(py::module_& m);
 void register_variables(py::module_& m);
 void register_plan(py::module_& m);
 void register_machine(py::module_& m);
+void shorten_type_errors(py::module_& m);  // of all that is registered
 
 using FloatArray = py::array_t<float, py::array::c_style>;
 

@@ -38,6 +38,25 @@ std::vector<std::string> kernel_names(const std::string& isa) {
   return names;
 }
 
+// True when Python has a pending signal (Ctrl-C). Called without the GIL.
+bool signal_pending() {
+  const py::gil_scoped_acquire gil;
+  return PyErr_CheckSignals() != 0;
+}
+
+// What probe() measures, without the GIL.
+template <class Probe>
+double probed(Probe probe) {
+  available_threads();  // throws for a bad environment, which a region could not
+  std::optional<double> result;
+  {
+    const py::gil_scoped_release release;
+    result = probe();
+  }
+  if (!result) throw py::error_already_set();
+  return *result;
+}
+
 }  // namespace
 
 void register_machine(py::module_& m) {
@@ -49,7 +68,13 @@ void register_machine(py::module_& m) {
   m.def("default_isa", [] { return name_of(default_isa()); });
   m.def("available_threads", &available_threads);
   m.def("num_threads", &num_threads);
-  m.def("set_num_threads", &set_num_threads, "threads"_a);
+  m.def(
+      "set_num_threads",
+      [](int threads) {
+        available_threads();  // the environment may be at fault: better found here than in a run
+        set_num_threads(threads);
+      },
+      "threads"_a);
   m.def("random_uniform", &random_uniform, "seed"_a, "stream"_a, "step"_a, "count"_a);
   m.def("kernels", &kernel_names, "isa"_a);
   m.def(
@@ -57,15 +82,16 @@ void register_machine(py::module_& m) {
       [](const std::string& isa, int threads, double seconds) {
         const Isa which = isa_from_name(isa);
         PYCNN_CHECK_VALUE(is_supported(which), "probe_fma: this CPU has no ", isa);
-        const py::gil_scoped_release release;
-        return probe_fma(which, threads, seconds);
+        return probed([&] { return probe_fma(which, threads, seconds, signal_pending); });
       },
       "isa"_a, "threads"_a, "seconds"_a = 0.05);
   m.def(
       "probe_copy",
       [](int threads, dim_t megabytes) {
-        const py::gil_scoped_release release;
-        return probe_copy(threads, megabytes * 1000000);
+        constexpr dim_t kMost = 2000;  // megabytes
+        PYCNN_CHECK_VALUE(megabytes >= 1 && megabytes <= kMost,
+                          "probe_copy: megabytes must be 1 to ", kMost, ", got ", megabytes);
+        return probed([&] { return probe_copy(threads, megabytes * 1000000, signal_pending); });
       },
       "threads"_a, "megabytes"_a = 256);
 }

@@ -9,4 +9,5 @@ PYBIND11_MODULE(_core, m) {
   pycnn::register_variables(m);
   pycnn::register_plan(m);
   pycnn::register_machine(m);
+  pycnn::shorten_type_errors(m);
 }

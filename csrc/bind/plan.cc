@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "base/arch.h"
 #include "bind/bind.h"
 #include "bind/predict.h"
 
@@ -192,6 +193,7 @@ void register_plan(py::module_& m) {
       .def(py::init([](const Graph& graph, std::shared_ptr<Parameters> parameters, dim_t batch,
                        const std::string& memory, std::shared_ptr<OptimizerState> optimizer,
                        double operations_per_thread) {
+             available_threads();  // throws for a bad environment, which a run could not
              const PlanOptions options{memory_mode(memory), std::move(optimizer),
                                        operations_per_thread};
              return without_gil([&] {

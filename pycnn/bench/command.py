@@ -15,6 +15,7 @@ from typing import Any
 import pycnn
 
 from .. import _core
+from ..cli import positive
 from .measure import NETS, PASSES, Machine, measure_layer, measure_net, probe_machine
 from .suites import SUITES
 
@@ -23,14 +24,14 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="pycnn bench",
         description="Measures roofs, convolution layers and networks. A line marked ~ was taken on "
-        "a machine that was busy with something else: the roof moved by more than 5 %% around it.",
+        "a machine that was busy with something else: the roof moved by more than 5 % around it.",
     )
     parser.add_argument("what", nargs="*", metavar="roofs|layers|nets", help="default: all three")
     parser.add_argument("--suite", default="3x3,small", help=f"of {','.join(SUITES)}, or all")
     parser.add_argument("--nets", default="lenet5,mnist_cnn", help=f"of {','.join(NETS)}, or all")
-    parser.add_argument("--threads", type=int, default=0, help="default: all available")
-    parser.add_argument("--batch", type=int, default=16, help="images per layer (default 16)")
-    parser.add_argument("--repeats", type=int, default=15, help="runs behind each best time")
+    parser.add_argument("--threads", type=positive, help="default: all available")
+    parser.add_argument("--batch", type=positive, default=16, help="images per layer (default 16)")
+    parser.add_argument("--repeats", type=positive, default=15, help="runs behind each best time")
     parser.add_argument("--json", metavar="FILE", help="also write the results here (- = stdout)")
     return parser
 
@@ -49,8 +50,11 @@ def main(argv: Sequence[str]) -> int:
     for part in what:
         if part not in ("roofs", "layers", "nets"):
             raise ValueError(f"bench: expected roofs, layers or nets, got {part!r}")
-    _core.set_num_threads(options.threads)
+    _core.set_num_threads(options.threads or 0)
     threads, isa = _core.num_threads(), _core.default_isa()
+    if options.json and options.json != "-":
+        with open(options.json, "a"):  # found out before the measuring
+            pass
     out = sys.stderr if options.json == "-" else sys.stdout
     machine = probe_machine(isa, threads)
     results: dict[str, Any] = {

@@ -17,13 +17,13 @@ from ..builder import GraphBuilder, WeightSpec
 from ..initializers import Initializer
 from ..specs import Spec, refuse_unknown, serialize
 from ..tensors import Call, Extents, Tensor, call_layer
+from ..text import checked_name
 from ..weights import Variable, assign_all, read_all
 
 Pair = tuple[int, int]
 Padding = str | tuple[int, int, int, int]
 LayerT = TypeVar("LayerT", bound="Layer")
 
-NAME_RULE = re.compile(r"[A-Za-z0-9_.\-/]{1,255}")
 MAX_EXTENT = 2**31 - 1
 
 
@@ -191,12 +191,6 @@ def snake_case(name: str) -> str:
     """Conv2D -> conv2d, GlobalAveragePooling2D -> global_average_pooling2d (Keras' rule)."""
     name = re.sub(r"(.)([A-Z][a-z0-9]+)", r"\1_\2", name)
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
-
-
-def checked_name(name: object) -> str:
-    if not isinstance(name, str) or not NAME_RULE.fullmatch(name):
-        raise ValueError(f"name must match {NAME_RULE.pattern}, got {ascii(name)[:80]}")
-    return name
 
 
 def checked_int(where: str, argument: str, value: Any, low: int = 1) -> int:

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where arrays and calls come in: checked once, so that steps need not look again."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Sequence
+from typing import Any, ParamSpec, TypeVar
+
+from numpy.typing import NDArray
+
+from .arrays import as_float32, check_shape, class_labels, dense_labels
+from .losses import Loss
+from .tensors import Tensor
+
+Arrays = list[NDArray[Any]]
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def inputs(model: str, tensors: Sequence[Tensor], x: Any) -> Arrays:
+    """One checked float32 array for each input, all of the same length."""
+    if len(tensors) == 1:
+        x = (x,)
+    elif not isinstance(x, (list, tuple)) or len(x) != len(tensors):
+        raise ValueError(f"{model}: expected a list of {len(tensors)} input arrays")
+    arrays: Arrays = []
+    for tensor, given in zip(tensors, x, strict=True):
+        where = f"{model}: input {tensor.layer.name}"
+        array = as_float32(where, given)
+        check_shape(where, array.shape, tensor.shape)
+        arrays.append(array)
+    if len({len(array) for array in arrays}) != 1:
+        raise ValueError(f"{model}: inputs differ in their number of samples")
+    return arrays
+
+
+def labels(model: str, output: Tensor, loss: Loss, y: Any, samples: int) -> NDArray[Any]:
+    """Checked labels of that many samples, at least one, as the loss wants them."""
+    where = f"{model}: y"
+    if loss.sparse:
+        array: NDArray[Any] = class_labels(where, y, output.shape)
+    else:
+        array = dense_labels(where, y, output.shape, probability=loss.probability)
+    if samples != len(array):
+        raise ValueError(f"{model}: x has {samples} samples but y has {len(array)}")
+    if samples == 0:
+        raise ValueError(f"{model}: expected at least one sample, got none")
+    return array
+
+
+def split(arrays: Arrays, share: float) -> tuple[Arrays, Arrays | None]:
+    """The samples without the last `share` of them, and these; nothing where the share is 0."""
+    if not 0 <= share < 1:
+        raise ValueError(f"fit: validation_split must be in [0, 1), got {share!r}")
+    if share == 0:
+        return arrays, None
+    samples = len(arrays[0])
+    kept = int(samples * (1 - share))
+    if not 0 < kept < samples:
+        raise ValueError(f"fit: validation_split {share} leaves a part of {samples} empty")
+    return [array[:kept] for array in arrays], [array[kept:] for array in arrays]
+
+
+def one_at_a_time(fit: Callable[P, R]) -> Callable[P, R]:
+    """A method that a model runs once at a time, whatever the thread; a fork begins afresh."""
+
+    @functools.wraps(fit)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        model: Any = args[0]
+        token = object()
+        if model.fitting.setdefault(os.getpid(), token) is not token:
+            raise RuntimeError(f"{model.name}: fit is running already")
+        try:
+            return fit(*args, **kwargs)
+        finally:
+            model.fitting.pop(os.getpid(), None)
+
+    return call
