@@ -183,7 +183,7 @@ class Sequential(Model):
         if not isinstance(layer, Layer):
             raise TypeError(f"{self.name}: add takes a layer, got {layer!r}")
         self._check_open("add")
-        if any(layer is known for known in self._stack):
+        if self._names.holds(layer):
             raise ValueError(f"{self.name}: layer {layer.name} is already in the model")
         if isinstance(layer, InputLayer) and self._stack:
             raise ValueError(f"{self.name}: the input must come first")

@@ -120,7 +120,7 @@ class Names:
     """Hands out names that are unique in a model."""
 
     def __init__(self) -> None:
-        self._taken: set[str] = set()
+        self._taken: dict[str, Layer] = {}
         self._last: dict[str, int] = {}
 
     def claim(self, layer: Layer) -> None:
@@ -133,9 +133,13 @@ class Names:
             name = f"{base}_{self._last[base]}"
         if name != base:
             layer.rename(name)
-        self._taken.add(name)
+        self._taken[name] = layer
+
+    def holds(self, layer: Layer) -> bool:
+        """Whether this very layer was claimed."""
+        return self._taken.get(layer.name) is layer
 
     def release(self, layer: Layer) -> None:
         """Gives the name of a claimed layer back."""
-        self._taken.discard(layer.name)
+        self._taken.pop(layer.name, None)
         self._last.clear()  # start again from the lowest free number
