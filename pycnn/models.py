@@ -254,7 +254,7 @@ class Sequential(Model):
             layer = layer.layer
         if not isinstance(layer, (Layer, Model)):
             raise TypeError(f"{self.name}: add takes a layer, got {layer!r}")
-        if any(layer is known for known in self._stack):
+        if self._names.holds(layer):
             raise ValueError(f"{self.name}: layer {layer.name} is already in the model")
         if isinstance(layer, InputLayer) and self._stack:
             raise ValueError(f"{self.name}: the input must come first")

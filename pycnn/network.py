@@ -137,6 +137,9 @@ class Names:
     def of(self, layer: Node) -> str:
         return self._names[id(layer)]
 
+    def holds(self, layer: Node) -> bool:
+        return id(layer) in self._names
+
     def claim(self, layer: Node) -> None:
         """Takes the layer's name, or name_1, name_2, ... where the user chose none.
 
