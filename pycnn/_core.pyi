@@ -173,14 +173,29 @@ class Plan:
     """A graph made ready to run at one batch size. Runs allocate nothing and release the GIL."""
 
     def __init__(
-        self, graph: Graph, parameters: Parameters, batch: int, memory: str = "planned"
-    ) -> None: ...
+        self,
+        graph: Graph,
+        parameters: Parameters,
+        batch: int,
+        memory: str = "planned",
+        *,
+        max_arena_bytes: int | None = None,
+        max_scratch_bytes: int | None = None,
+        max_operations: float | None = None,
+    ) -> None:
+        """Raises MemoryError, before it allocates, for a plan that needs more than a maximum."""
     @property
     def batch(self) -> int: ...
     @property
     def arena_bytes(self) -> int: ...
     @property
     def arena_lower_bound(self) -> int: ...
+    @property
+    def scratch_bytes(self) -> int:
+        """Of each thread, beside the arena, allocated by the first run."""
+    @property
+    def operations(self) -> float:
+        """Multiply-adds of convolutions and dense layers in one run."""
     def run(
         self,
         inputs: Sequence[NDArray[Any]],
@@ -192,7 +207,7 @@ class Plan:
         seed: int = 0,
         step: int = 0,
     ) -> tuple[float, ...]: ...
-    def output(self, index: int) -> NDArray[np.float32]: ...
+    def output(self, index: int) -> NDArray[Any]: ...
     def profile(
         self, inputs: Sequence[NDArray[Any]], *, repeats: int = 10, step: int = 1
     ) -> list[tuple[str, str, float]]: ...

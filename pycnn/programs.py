@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from . import _core
+from . import _core, limits
 from .builder import GraphBuilder
 from .losses import Loss
 from .metrics import Metric
@@ -79,6 +79,18 @@ def _add_objective(graph: _core.Graph, y_pred: int, objective: Objective) -> int
     return value
 
 
+def make_plan(graph: _core.Graph, parameters: _core.Parameters, batch: int) -> _core.Plan:
+    """A plan within the limits of pycnn.limits; MemoryError beyond them."""
+    return _core.Plan(
+        graph,
+        parameters,
+        batch,
+        max_arena_bytes=limits.max_arena_bytes,
+        max_scratch_bytes=limits.max_scratch_bytes,
+        max_operations=limits.max_operations,
+    )
+
+
 class Program:
     """A graph and the plans made from it; the least recently used plans are dropped."""
 
@@ -95,7 +107,7 @@ class Program:
             least, layer = self._least_batch
             if batch < least:
                 raise ValueError(f"{layer}: needs batches of >= {least} samples, got {batch}")
-            plan = _core.Plan(self.graph, self._parameters, batch)
+            plan = make_plan(self.graph, self._parameters, batch)
             while len(self._plans) >= MAX_PLANS:
                 self._plans.popitem(last=False)
             self._plans[batch] = plan

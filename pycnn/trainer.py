@@ -18,7 +18,7 @@ from .arrays import as_float32, check_shape, class_labels, dense_labels
 from .callbacks import Callback, CallbackList, History
 from .layers.base import checked_int
 from .network import Network
-from .programs import Objective, Program, evaluate_graph, predict_graph, train_graph
+from .programs import Objective, Program, evaluate_graph, make_plan, predict_graph, train_graph
 from .progress import Progress
 from .seeding import epoch_permutation
 
@@ -210,9 +210,8 @@ class Trainer:
         network = self.network
         if len(network.inputs) != 1 or len(network.outputs) != 1:
             raise ValueError(f"{self.name}: a predictor needs 1 input and 1 output")
-        plan = _core.Plan(
-            self._program("predict").graph, network.store.parameters, checked_batch(batch)
-        )
+        graph, parameters = self._program("predict").graph, network.store.parameters
+        plan = make_plan(graph, parameters, checked_batch(batch))
         return plan, tuple(extent or 0 for extent in network.outputs[0].shape[1:])
 
     # ---- whole data sets ----

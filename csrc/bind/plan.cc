@@ -13,10 +13,12 @@ using py::literals::operator""_a;
 using FloatArray = py::array_t<float, py::array::c_style>;
 using RowArray = py::array_t<std::int64_t, py::array::c_style>;
 
+std::vector<py::ssize_t> extents_of(const Shape& shape) {
+  return std::vector<py::ssize_t>(shape.dims().begin(), shape.dims().end());
+}
+
 py::array to_array(const Shape& shape, const std::vector<float>& values) {
-  std::vector<py::ssize_t> extents;
-  for (int i = 0; i < shape.rank(); ++i) extents.push_back(static_cast<py::ssize_t>(shape[i]));
-  return py::array_t<float>(extents, values.data());
+  return py::array_t<float>(extents_of(shape), values.data());
 }
 
 std::string shape_text(const py::array& array) {
@@ -180,6 +182,27 @@ py::capsule lend(const py::object& self) {
   });
 }
 
+py::array output(const Plan& plan, int index) {
+  const auto type = [&]() -> py::dtype {
+    switch (plan.output_dtype(index)) {
+      case DType::i32:
+        return py::dtype::of<std::int32_t>();
+      case DType::u8:
+        return py::dtype::of<std::uint8_t>();
+      default:
+        return py::dtype::of<float>();
+    }
+  };
+  py::array array(type(), extents_of(plan.output_shape(index)));
+  plan.copy_output(index, array.mutable_data());
+  return array;
+}
+
+std::size_t limit(const char* name, dim_t value) {
+  PYCNN_CHECK_VALUE(value >= 0, "plan: ", name, " must be >= 0, got ", value);
+  return static_cast<std::size_t>(value);
+}
+
 Isa isa_argument(const std::optional<std::string>& name) {
   return name ? isa_from_name(*name) : default_isa();
 }
@@ -224,14 +247,25 @@ void register_parameters(py::module_& m) {
 void register_plan(py::module_& m) {
   py::class_<Plan>(m, "Plan")
       .def(py::init([](const Graph& graph, std::shared_ptr<Parameters> parameters, dim_t batch,
-                       const std::string& memory) {
-             return std::make_unique<Plan>(graph, std::move(parameters), batch,
-                                           memory_mode(memory));
+                       const std::string& memory, std::optional<dim_t> max_arena_bytes,
+                       std::optional<dim_t> max_scratch_bytes,
+                       std::optional<double> max_operations) {
+             PlanLimits limits;
+             if (max_arena_bytes) limits.arena_bytes = limit("max_arena_bytes", *max_arena_bytes);
+             if (max_scratch_bytes)
+               limits.scratch_bytes = limit("max_scratch_bytes", *max_scratch_bytes);
+             if (max_operations) limits.operations = *max_operations;
+             return std::make_unique<Plan>(graph, std::move(parameters), batch, memory_mode(memory),
+                                           limits);
            }),
-           "graph"_a, "parameters"_a, "batch"_a, "memory"_a = "planned")
+           "graph"_a, py::arg("parameters").none(false), "batch"_a, "memory"_a = "planned",
+           py::kw_only(), "max_arena_bytes"_a = py::none(), "max_scratch_bytes"_a = py::none(),
+           "max_operations"_a = py::none())
       .def_property_readonly("batch", &Plan::batch)
       .def_property_readonly("arena_bytes", &Plan::arena_bytes)
       .def_property_readonly("arena_lower_bound", &Plan::arena_lower_bound)
+      .def_property_readonly("scratch_bytes", &Plan::scratch_bytes)
+      .def_property_readonly("operations", &Plan::operations)
       .def(
           "run",
           [](Plan& plan, const std::vector<py::array>& inputs,
@@ -249,12 +283,7 @@ void register_plan(py::module_& m) {
                            repeats);
           },
           "inputs"_a, py::kw_only(), "repeats"_a = 10, "step"_a = 1)
-      .def(
-          "output",
-          [](const Plan& plan, int index) {
-            return to_array(plan.output_shape(index), plan.output(index));
-          },
-          "index"_a)
+      .def("output", &output, "index"_a)
       .def("capsule", &lend)
       .def("steps", [](const Plan& plan) {
         std::vector<std::string> ops;

@@ -52,7 +52,7 @@ Lowering::Lowering(const Graph& graph, const std::vector<Node>& nodes, Parameter
 std::size_t Lowering::bytes_of(ValueId v) const {
   const auto& layout = program_.layout[v];
   const dim_t count = layout ? layout->count() : shape_of(v).count();
-  return static_cast<std::size_t>(count * size_of(graph_.value(v).dtype));
+  return (Checked(count) * size_of(graph_.value(v).dtype)).bytes();
 }
 
 // The layout of a parameter, which must be what this graph takes it for.
@@ -184,14 +184,13 @@ void Lowering::add_step(const std::string& op, const std::string& name, StepFn r
 
 BufferId Lowering::workspace(dim_t floats) {
   if (floats == 0) return kNoBuffer;
-  const BufferId buffer = new_buffer(static_cast<std::size_t>(floats) * sizeof(float));
+  const BufferId buffer = new_buffer(float_bytes(floats));
   touch(buffer, static_cast<int>(program_.steps.size()));
   return buffer;
 }
 
 void Lowering::need_scratch(dim_t floats) {
-  program_.scratch_bytes =
-      std::max(program_.scratch_bytes, static_cast<std::size_t>(floats) * sizeof(float));
+  program_.scratch_bytes = std::max(program_.scratch_bytes, float_bytes(floats));
 }
 
 // Copies the batch's rows of the caller's arrays.
@@ -228,6 +227,16 @@ void Lowering::lower_output(ValueId v, int position) {
   });
 }
 
+// lower_node, whose errors about memory name the node.
+void Lowering::lower_named(const Node& node) {
+  try {
+    lower_node(node);
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::memory) throw;
+    throw Error(error.kind(), concat(name_of(node.op), " '", node.name, "': ", error.what()));
+  }
+}
+
 Program Lowering::lower() {
   propagate_layouts();
   find_last_uses();
@@ -244,7 +253,7 @@ Program Lowering::lower() {
     if (node.op == OpKind::input)
       lower_input(node, inputs++);
     else
-      lower_node(node);
+      lower_named(node);
     for (int s = first_step; s < static_cast<int>(program_.steps.size()); ++s) {
       for (const ValueId v : node.outputs) touch(program_.value_buffer[v], s);
       for (std::size_t j = 0; j < node.inputs.size(); ++j) {

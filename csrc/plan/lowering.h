@@ -40,7 +40,8 @@ class Lowering {
 
   void lower_input(const Node& node, int position);
   void lower_output(ValueId v, int position);
-  void lower_check(ValueId v);        // stops a run, before it changes anything, if v is not finite
+  void lower_check(ValueId v);  // stops a run, before it changes anything, if v is not finite
+  void lower_named(const Node& node);
   void lower_node(const Node& node);  // the rest: lower_ops.cc
   void lower_product(const Node& node);
   void lower_conv2d_transpose(const Node& node);
