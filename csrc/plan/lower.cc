@@ -62,10 +62,9 @@ std::optional<PackedWeights> Lowering::stored_layout(const Node& node) const {
       parameters_.specs()[static_cast<std::size_t>(parameters_.index_of(node.name))];
   PYCNN_CHECK_SHAPE(wanted.shape == stored.shape, "parameter ", node.name, ": the graph expects ",
                     wanted.shape.text(), ", the parameters hold ", stored.shape.text());
-  const bool same_groups =
-      !wanted.packed || (stored.packed && wanted.packed->G == stored.packed->G);
-  PYCNN_CHECK_VALUE(same_groups && (wanted.packed || !stored.packed || !wanted.read), "parameter ",
-                    node.name, ": the parameters hold it for another op or number of groups");
+  PYCNN_CHECK_VALUE(wanted.packed == stored.packed || (!wanted.packed && !wanted.read),
+                    "parameter ", node.name,
+                    ": the parameters hold it for another op or number of groups");
   return stored.packed;
 }
 
@@ -81,13 +80,21 @@ void Lowering::propagate_layouts() {
       PYCNN_CHECK_VALUE(layout.has_value(), node.name, ": backward_weights needs a parameter as w");
     } else if (node.op == OpKind::add || is_update(node.op)) {
       layout = program_.layout[node.inputs[0]];
-      PYCNN_CHECK_VALUE(layout.has_value() == program_.layout[node.inputs[1]].has_value(),
-                        node.name, ": a kernel or its gradient meets an ordinary value");
+      PYCNN_CHECK_VALUE(layout == program_.layout[node.inputs[1]], name_of(node.op), " '",
+                        node.name,
+                        "': a kernel or its gradient meets an ordinary value, or one of another "
+                        "number of groups");
     } else {
       check_plain_inputs(node);
     }
     if (layout && !node.outputs.empty()) program_.layout[node.outputs[0]] = layout;
   }
+}
+
+// The value is a kernel that lies as this layer reads it.
+void Lowering::check_kernel(const Node& node, ValueId w, const Conv2dShape& s) const {
+  PYCNN_CHECK_VALUE(program_.layout[w] == make_packed_weights(s.R, s.S, s.C, s.K, s.G, isa()),
+                    node.name, ": the kernel must be a parameter");
 }
 
 // Of the packed values only parameters in their place as a kernel may be read.

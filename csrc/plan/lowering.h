@@ -25,6 +25,7 @@ class Lowering {
 
   std::optional<PackedWeights> stored_layout(const Node& node) const;
   void propagate_layouts();
+  void check_kernel(const Node& node, ValueId w, const Conv2dShape& shape) const;
   void check_plain_inputs(const Node& node) const;
   void find_last_uses();
   void assign_buffers(std::size_t i);

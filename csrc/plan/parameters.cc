@@ -45,7 +45,7 @@ ParameterSpec parameter_spec(const Graph& graph, const Node& node, Isa isa) {
     if (std::find(user.inputs.begin(), user.inputs.end(), value) == user.inputs.end()) continue;
     const std::optional<PackedWeights> wanted = wanted_layout(graph, user, value, isa);
     if (wanted) {
-      PYCNN_CHECK_VALUE(!spec.packed || spec.packed->G == wanted->G, "parameter ", node.name,
+      PYCNN_CHECK_VALUE(!spec.packed || spec.packed == wanted, "parameter ", node.name,
                         ": used with ", spec.packed ? spec.packed->G : 1, " and with ", wanted->G,
                         " groups");
       spec.packed = wanted;
@@ -114,7 +114,9 @@ std::shared_ptr<FoldedWeights> Parameters::folded(const FoldSource& source,
   std::erase_if(folded_, [](const auto& held) { return held.expired(); });
   for (const std::weak_ptr<FoldedWeights>& held : folded_) {
     const std::shared_ptr<FoldedWeights> known = held.lock();
-    if (known != nullptr && known->source() == source) return known;
+    if (known != nullptr && known->source() == source && known->layout() == layout) {
+      return known;
+    }
   }
   auto made = std::make_shared<FoldedWeights>(source, layout, mode_);
   folded_.push_back(made);
