@@ -216,9 +216,14 @@ class Plan:
         parameters: Parameters,
         batch: int,
         memory: str = "planned",
+        *,
         optimizer: OptimizerState | None = None,
         operations_per_thread: float = 4e6,
-    ) -> None: ...
+        max_arena_bytes: int | None = None,
+        max_scratch_bytes: int | None = None,
+        max_operations: float | None = None,
+    ) -> None:
+        """Raises MemoryError, before it allocates, for a plan that needs more than a maximum."""
     @property
     def batch(self) -> int: ...
     @property
@@ -227,6 +232,12 @@ class Plan:
     def arena_lower_bound(self) -> int: ...
     @property
     def useful_threads(self) -> int: ...
+    @property
+    def scratch_bytes(self) -> int:
+        """Of each thread, beside the arena, allocated by the first run."""
+    @property
+    def operations(self) -> float:
+        """Multiply-adds of convolutions and dense layers in one run."""
     def run(
         self,
         inputs: Sequence[NDArray[Any]],
@@ -238,7 +249,7 @@ class Plan:
         seed: int = 0,
         step: int | None = None,
     ) -> tuple[float, ...]: ...
-    def output(self, index: int) -> NDArray[np.float32]: ...
+    def output(self, index: int) -> NDArray[Any]: ...
     def profile(
         self, inputs: Sequence[NDArray[Any]], *, repeats: int = 10, step: int | None = None
     ) -> list[tuple[str, str, float]]: ...

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from . import _core
+from . import _core, limits
 from .builder import GraphBuilder
 from .losses import Loss
 from .metrics import Metric, column_names
@@ -85,6 +85,24 @@ def _add_objective(graph: _core.Graph, y_pred: int, objective: Objective) -> int
     return value
 
 
+def make_plan(
+    graph: _core.Graph,
+    parameters: _core.Parameters,
+    batch: int,
+    optimizer: _core.OptimizerState | None = None,
+) -> _core.Plan:
+    """A plan within the limits of pycnn.limits; MemoryError beyond them."""
+    return _core.Plan(
+        graph,
+        parameters,
+        batch,
+        optimizer=optimizer,
+        max_arena_bytes=limits.max_arena_bytes,
+        max_scratch_bytes=limits.max_scratch_bytes,
+        max_operations=limits.max_operations,
+    )
+
+
 class Program:
     """A graph and the plans made from it; the least recently used plans are dropped.
 
@@ -117,7 +135,7 @@ class Program:
         """The plan for this many samples."""
         plan = self._plans.get(batch)
         if plan is None:
-            made = _core.Plan(self.graph, self._parameters, batch, optimizer=self._optimizer)
+            made = make_plan(self.graph, self._parameters, batch, self._optimizer)
             plan = self._plans.setdefault(batch, made)
         with suppress(KeyError):  # another thread may have dropped it
             self._plans.move_to_end(batch)

@@ -18,7 +18,7 @@ from .arrays import checked_batch
 from .callbacks import Callback, CallbackList, History, call_all
 from .layers.base import checked_int
 from .network import Network
-from .programs import Objective, Program, evaluate_graph, predict_graph, train_graph
+from .programs import Objective, Program, evaluate_graph, make_plan, predict_graph, train_graph
 from .progress import Progress, RunningMeans
 from .seeding import epoch_permutation
 
@@ -193,7 +193,8 @@ class Trainer:
         network = self.network
         if len(network.inputs) != 1 or len(network.outputs) != 1:
             raise ValueError(f"{self.name}: a predictor needs 1 input and 1 output")
-        plan = _core.Plan(self._program("predict").graph, network.parameters, checked_batch(batch))
+        graph, parameters = self._program("predict").graph, network.parameters
+        plan = make_plan(graph, parameters, checked_batch(batch))
         return plan, tuple(extent or 0 for extent in network.outputs[0].shape[1:])
 
     # ---- whole data sets ----

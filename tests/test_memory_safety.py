@@ -43,3 +43,61 @@ def test_numbers_of_values_are_checked():
             graph.add(x, absent)
     graph.conv2d(x, w, None)
     assert graph.nodes()[-1]["inputs"] == [x, w, None, None]
+
+
+def graph_of_two_layouts() -> tuple[_core.Graph, int, int, int, int]:
+    """Two kernels of equal shape, one for two groups, and their gradients: lying differently."""
+    graph = _core.Graph()
+    x = graph.input("x", (None, 6, 6, 6))
+    half = graph.input("half", (None, 6, 6, 3))
+    grouped = graph.parameter("grouped", (3, 3, 3, 10))
+    whole = graph.parameter("whole", (3, 3, 3, 10))
+    y = graph.add(graph.conv2d(x, grouped, groups=2), graph.conv2d(half, whole))
+    loss = graph.loss("mean_squared_error", graph.input("t", graph.shape(y)), y)
+    d_grouped, d_whole = graph.gradients(loss, [grouped, whole])
+    assert d_grouped is not None
+    assert d_whole is not None
+    return graph, grouped, whole, d_grouped, d_whole
+
+
+UPDATES = {
+    "sgd": lambda graph, w, dw: graph.sgd(w, dw, momentum=0.9),
+    "adam": lambda graph, w, dw: graph.adam(w, dw),
+    "moving_average": lambda graph, w, dw: graph.moving_average(w, dw, momentum=0.9),
+}
+
+
+@pytest.mark.parametrize("update", UPDATES)
+@pytest.mark.parametrize("swapped", [False, True])
+def test_layouts_are_compared_by_value(update, swapped, isa):
+    """Finding 3: both are packed, for one and for two groups; once a write out of bounds."""
+    graph, grouped, whole, d_grouped, d_whole = graph_of_two_layouts()
+    w, dw = (grouped, d_whole) if swapped else (whole, d_grouped)
+    UPDATES[update](graph, w, dw)
+    with pytest.raises(ValueError, match=f"{update} .*of another number of groups"):
+        _core.Plan(graph, _core.Parameters(graph, isa), 1)
+
+
+def test_sums_of_gradients_of_two_layouts_are_refused(isa):
+    graph, _, _, d_grouped, d_whole = graph_of_two_layouts()
+    graph.mark_output(graph.add(d_grouped, d_whole))
+    with pytest.raises(ValueError, match=r"add .*of another number of groups"):
+        _core.Plan(graph, _core.Parameters(graph, isa), 1)
+
+
+@pytest.mark.parametrize("update", UPDATES)
+def test_updates_by_a_gradient_of_the_same_layout_work(update, isa):
+    graph, grouped, _, d_grouped, _ = graph_of_two_layouts()
+    UPDATES[update](graph, grouped, d_grouped)
+    plan = _core.Plan(graph, _core.Parameters(graph, isa), 1, "guard_end")
+    shapes = ((1, 6, 6, 6), (1, 6, 6, 3), (1, 4, 4, 10))
+    plan.run([np.ones(shape, np.float32) for shape in shapes], step=1, learning_rate=0.1)
+
+
+def test_parameters_of_other_groups_are_refused(isa):
+    graph, other = _core.Graph(), _core.Graph()
+    for g, channels, groups in ((graph, 6, 2), (other, 3, 1)):
+        x = g.input("x", (None, 6, 6, channels))
+        g.mark_output(g.conv2d(x, g.parameter("w", (3, 3, 3, 10)), groups=groups))
+    with pytest.raises(ValueError, match="another op or number of groups"):
+        _core.Plan(graph, _core.Parameters(other, isa), 1)

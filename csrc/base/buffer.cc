@@ -8,8 +8,7 @@
 #include <cstring>
 #include <new>
 
-#include "base/error.h"
-#include "base/shape.h"
+#include "base/checked.h"
 
 namespace pycnn {
 namespace {
@@ -22,10 +21,9 @@ constexpr std::size_t kHugePage = std::size_t{2} << 20;
 Buffer::Buffer(std::size_t bytes) : bytes_(bytes) {
   const std::size_t alignment = bytes >= 2 * kHugePage ? kHugePage : kAlignment;
   void* memory = nullptr;
-  const std::size_t rounded = (bytes + kAlignment - 1) / kAlignment * kAlignment;
+  const std::size_t rounded = bytes_rounded_up(bytes, kAlignment);
   const int status = posix_memalign(&memory, alignment, rounded > 0 ? rounded : kAlignment);
-  PYCNN_CHECK(status == 0 && rounded >= bytes, ErrorKind::memory, "cannot allocate ", bytes,
-              " bytes");
+  PYCNN_CHECK(status == 0, ErrorKind::memory, "cannot allocate ", bytes, " bytes");
 #if defined(MADV_HUGEPAGE)
   if (alignment == kHugePage) madvise(memory, rounded, MADV_HUGEPAGE);
 #endif
@@ -37,7 +35,7 @@ void Buffer::Free::operator()(std::byte* pointer) const noexcept { std::free(poi
 
 GuardedBuffer::GuardedBuffer(std::size_t bytes, GuardSide side) {
   const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
-  const std::size_t payload = (bytes + page - 1) / page * page;
+  const std::size_t payload = bytes_rounded_up(bytes, page);
   mapping_bytes_ = payload + 2 * page;
   mapping_ = mmap(nullptr, mapping_bytes_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   PYCNN_CHECK(mapping_ != MAP_FAILED, ErrorKind::memory, "cannot map ", mapping_bytes_, " bytes");

@@ -2,14 +2,11 @@
 #include "base/shape.h"
 
 #include <algorithm>
-#include <limits>
 
 #include "base/error.h"
 
 namespace pycnn {
 namespace {
-
-constexpr dim_t kMaxCount = std::numeric_limits<dim_t>::max() / 8;  // so that byte counts fit too
 
 Pad2d same_padding(Size2d in, Size2d kernel, Size2d stride, Size2d dilation) {
   const auto total = [](dim_t in, dim_t extent, dim_t stride) {
@@ -50,16 +47,6 @@ Pad2d checked_pad(const Pad2d& pad) {
 }
 
 }  // namespace
-
-std::optional<dim_t> checked_product(std::span<const dim_t> factors) {
-  dim_t product = 1;
-  for (const dim_t factor : factors) {
-    if (factor < 0) return std::nullopt;
-    if (factor != 0 && product > kMaxCount / factor) return std::nullopt;
-    product *= factor;
-  }
-  return product;
-}
 
 Shape::Shape(std::span<const dim_t> dims) : rank_(static_cast<int>(dims.size())) {
   PYCNN_CHECK_SHAPE(dims.size() <= std::size_t{kMaxRank}, "shape: rank must be <= ", kMaxRank,

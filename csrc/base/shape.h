@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "base/checked.h"
 #include "base/types.h"
 
 namespace pycnn {
@@ -39,9 +40,6 @@ class Shape {
   std::array<dim_t, kMaxRank> dims_{};
   int rank_ = 0;
 };
-
-// Nothing where a factor is negative or the product, as a byte count of 8-byte elements, overflows.
-std::optional<dim_t> checked_product(std::span<const dim_t> factors);
 
 struct Size2d {
   dim_t h = 1, w = 1;
@@ -90,7 +88,6 @@ struct Conv2dShape {
   dim_t Q() const {
     return (W + pad.left + pad.right - kernel_extent(S, dilation.w)) / stride.w + 1;
   }
-  dim_t macs() const { return N * P() * Q() * K * R * S * (C / G); }
   bool depthwise() const { return is_depthwise(C, K, G); }
 };
 

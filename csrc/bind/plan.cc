@@ -11,10 +11,15 @@
 
 namespace pycnn {
 
+using py::literals::operator""_a;
+using RowArray = py::array_t<std::int64_t, py::array::c_style>;
+
+std::vector<py::ssize_t> extents_of(const Shape& shape) {
+  return std::vector<py::ssize_t>(shape.dims().begin(), shape.dims().end());
+}
+
 py::array_t<float> to_array(const Shape& shape, const std::vector<float>& values) {
-  std::vector<py::ssize_t> extents;
-  for (int i = 0; i < shape.rank(); ++i) extents.push_back(static_cast<py::ssize_t>(shape[i]));
-  return py::array_t<float>(extents, values.data());
+  return py::array_t<float>(extents_of(shape), values.data());
 }
 
 std::string shape_text(const py::array& array) {
@@ -183,6 +188,27 @@ py::capsule lend(const py::object& self) {
   });
 }
 
+py::array output(const Plan& plan, int index) {
+  const auto type = [&]() -> py::dtype {
+    switch (plan.output_dtype(index)) {
+      case DType::i32:
+        return py::dtype::of<std::int32_t>();
+      case DType::u8:
+        return py::dtype::of<std::uint8_t>();
+      default:
+        return py::dtype::of<float>();
+    }
+  };
+  py::array array(type(), extents_of(plan.output_shape(index)));
+  plan.copy_output(index, array.mutable_data());
+  return array;
+}
+
+std::size_t limit(const char* name, dim_t value) {
+  PYCNN_CHECK_VALUE(value >= 0, "plan: ", name, " must be >= 0, got ", value);
+  return static_cast<std::size_t>(value);
+}
+
 }  // namespace
 
 void register_plan(py::module_& m) {
@@ -192,20 +218,31 @@ void register_plan(py::module_& m) {
   py::class_<Plan>(m, "Plan")
       .def(py::init([](const Graph& graph, std::shared_ptr<Parameters> parameters, dim_t batch,
                        const std::string& memory, std::shared_ptr<OptimizerState> optimizer,
-                       double operations_per_thread) {
+                       double operations_per_thread, std::optional<dim_t> max_arena_bytes,
+                       std::optional<dim_t> max_scratch_bytes,
+                       std::optional<double> max_operations) {
              available_threads();  // throws for a bad environment, which a run could not
-             const PlanOptions options{memory_mode(memory), std::move(optimizer),
-                                       operations_per_thread};
+             PlanOptions options{memory_mode(memory), std::move(optimizer), operations_per_thread};
+             PlanLimits& limits = options.limits;
+             if (max_arena_bytes) limits.arena_bytes = limit("max_arena_bytes", *max_arena_bytes);
+             if (max_scratch_bytes)
+               limits.scratch_bytes = limit("max_scratch_bytes", *max_scratch_bytes);
+             if (max_operations) limits.operations = *max_operations;
              return without_gil([&] {
                return std::make_unique<Plan>(graph, std::move(parameters), batch, options);
              });
            }),
-           "graph"_a, "parameters"_a, "batch"_a, "memory"_a = "planned", "optimizer"_a = py::none(),
-           "operations_per_thread"_a = PlanOptions{}.operations_per_thread)
+           "graph"_a, py::arg("parameters").none(false), "batch"_a, "memory"_a = "planned",
+           py::kw_only(), "optimizer"_a = py::none(),
+           "operations_per_thread"_a = PlanOptions{}.operations_per_thread,
+           "max_arena_bytes"_a = py::none(), "max_scratch_bytes"_a = py::none(),
+           "max_operations"_a = py::none())
       .def_property_readonly("batch", &Plan::batch)
       .def_property_readonly("arena_bytes", &Plan::arena_bytes)
       .def_property_readonly("arena_lower_bound", &Plan::arena_lower_bound)
       .def_property_readonly("useful_threads", &Plan::useful_threads)
+      .def_property_readonly("scratch_bytes", &Plan::scratch_bytes)
+      .def_property_readonly("operations", &Plan::operations)
       .def(
           "run",
           [](Plan& plan, const std::vector<py::array>& inputs,
@@ -226,12 +263,7 @@ void register_plan(py::module_& m) {
                            repeats);
           },
           "inputs"_a, py::kw_only(), "repeats"_a = 10, "step"_a = py::none())
-      .def(
-          "output",
-          [](const Plan& plan, int index) {
-            return to_array(plan.output_shape(index), plan.output(index));
-          },
-          "index"_a)
+      .def("output", &output, "index"_a)
       .def("capsule", &lend)
       .def("steps", [](const Plan& plan) {
         std::vector<std::string> ops;

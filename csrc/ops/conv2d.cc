@@ -87,15 +87,16 @@ bool is_flat(const Conv2dShape& s, Size2d pool) {
 }
 
 Conv2dForward make_conv2d_forward(const Conv2dShape& shape, Size2d pool, Isa isa) {
-  const Conv2dShape cropped = cropped_to_windows(shape, pool);
+  const Conv2dShape whole = cropped_to_windows(shape, pool);
   Conv2dForward op;
-  op.widening = widen_forward(cropped, isa);
-  const Conv2dShape s = widened(cropped, op.widening.columns);
+  op.crop = make_kernel_crop(whole, isa);
+  if (!op.crop.any()) op.widening = widen_forward(whole, isa);
+  const Conv2dShape s = widened(cropped(whole, op.crop), op.widening.columns);
   ConvPass& pass = op.pass;
   pass.C = s.C;
   pass.K = s.K;
   pass.G = s.G;
-  pass.pool = pool_of_output(cropped, pool, isa);
+  pass.pool = pool_of_output(whole, pool, isa);
   if (is_flat(s, pool)) {  // one long row
     const dim_t pixels = s.N * s.H * s.W;
     pass.w = forward_axis(pixels, pixels, 1, 1, 1, 0);
@@ -109,12 +110,16 @@ Conv2dForward make_conv2d_forward(const Conv2dShape& shape, Size2d pool, Isa isa
 }
 
 dim_t Conv2dForward::workspace_floats() const {
-  return widening.columns > 1 ? widening.wide.count() + widening.wide.K : 0;
+  return widening.columns > 1 ? widening.wide.count() + widening.wide.K : crop.floats();
 }
 
 void conv2d_forward(const Conv2dForward& op, const float* x, const float* w,
                     const Epilogue& epilogue, float* y, std::uint8_t* arg, float* workspace,
                     Worker& worker) noexcept {
+  if (op.crop.any()) {
+    crop_weights(op.crop, w, workspace, worker);
+    return run(op.pass, {x, nullptr, workspace, epilogue, y, arg}, worker);
+  }
   if (op.widening.columns == 1) return run(op.pass, {x, nullptr, w, epilogue, y, arg}, worker);
   const Widening& widening = op.widening;
   float* const bias = workspace + widening.wide.count();
@@ -135,41 +140,62 @@ dim_t Conv2dBackwardData::scratch_floats() const {
   return most;
 }
 
+namespace {
+
+// Pixels of dx that no tap reaches take nothing but the epilogue.
+ConvPass make_background(const Conv2dShape& s, Isa isa) {
+  ConvPass pass;
+  pass.h.taps = pass.w.taps = 0;
+  pass.w.in = pass.w.out = pass.w.out_size = s.N * s.H * s.W;
+  pass.C = s.K;
+  pass.K = s.C;
+  pass.G = s.G;
+  prepare(pass, isa);
+  return pass;
+}
+
+void add_phase(Conv2dBackwardData& op, const Conv2dShape& s, const PhaseAxis& h, const PhaseAxis& w,
+               const std::optional<Pool2d>& unpool, Isa isa) {
+  StridePhase phase{{}, h.last_tap, h.tap_stride, w.last_tap, w.tap_stride, op.weights_floats};
+  phase.pass.h = h.axis;
+  phase.pass.w = w.axis;
+  phase.pass.N = s.N;
+  phase.pass.C = s.K;
+  phase.pass.K = s.C;
+  phase.pass.G = s.G;
+  phase.pass.unpool = unpool;
+  widen_phase(phase, isa);
+  prepare(phase.pass, isa);
+  const ConvPass& pass = phase.pass;
+  const Checked taps = Checked(pass.h.taps) * pass.w.taps;
+  op.weights_floats =
+      (taps * pass.kblocks() * (s.K / s.G) * pass.tile->nr + op.weights_floats).value();
+  op.phases.push_back(phase);
+}
+
+}  // namespace
+
 Conv2dBackwardData make_conv2d_backward_data(const Conv2dShape& shape, Size2d pool, Isa isa) {
-  const Conv2dShape s = cropped_to_windows(shape, pool);
+  Conv2dShape s = cropped_to_windows(shape, pool);
   Conv2dBackwardData op;
   op.forward = make_packed_weights(s.R, s.S, s.C, s.K, s.G, isa);
-  const bool flat = is_flat(s, pool);
-  for (dim_t a = 0; a < std::min(s.stride.h, s.H); ++a) {
-    for (dim_t b = 0; b < std::min(s.stride.w, s.W); ++b) {
-      PhaseAxis h = phase_axis(s.H, s.P(), s.R, s.stride.h, s.dilation.h, s.pad.top, a);
-      PhaseAxis w = phase_axis(s.W, s.Q(), s.S, s.stride.w, s.dilation.w, s.pad.left, b);
-      const dim_t pixels = s.N * s.H * s.W;
-      if (flat) {
-        h = phase_axis(1, 1, 1, 1, 1, 0, 0);
-        w = phase_axis(pixels, pixels, 1, 1, 1, 0, 0);
-      }
-      if (h.axis.out == 0 || w.axis.out == 0) continue;
-      StridePhase phase{{}, h.last_tap, h.tap_stride, w.last_tap, w.tap_stride, op.weights_floats};
-      phase.pass.h = h.axis;
-      phase.pass.w = w.axis;
-      phase.pass.N = flat ? 1 : s.N;
-      phase.pass.C = s.K;
-      phase.pass.K = s.C;
-      phase.pass.G = s.G;
-      phase.pass.unpool = pool_of_output(s, pool, isa);
-      widen_phase(phase, isa);
-      prepare(phase.pass, isa);
-      op.weights_floats += phase.pass.kblocks() * h.axis.taps * phase.pass.w.taps * (s.K / s.G) *
-                           phase.pass.tile->nr;
-      op.phases.push_back(phase);
-    }
+  if (is_flat(s, pool)) {
+    s.W *= s.N * s.H;
+    s.N = s.H = 1;
+  }
+  const auto rows = phase_axes(s.H, s.P(), s.R, s.stride.h, s.dilation.h, s.pad.top);
+  const auto columns = phase_axes(s.W, s.Q(), s.S, s.stride.w, s.dilation.w, s.pad.left);
+  const auto all = static_cast<std::size_t>(std::min(s.stride.h, s.H) * std::min(s.stride.w, s.W));
+  if (rows.size() * columns.size() < all) op.background = make_background(s, isa);
+  for (const PhaseAxis& h : rows) {
+    for (const PhaseAxis& w : columns) add_phase(op, s, h, w, pool_of_output(s, pool, isa), isa);
   }
   return op;
 }
 
 void pack_backward_data(const Conv2dBackwardData& op, const float* w, const float* bias,
                         float* packed, Worker& worker) noexcept {
+  if (op.phases.empty()) return;
   const dim_t blocks = op.phases.front().pass.kblocks();  // the same in all phases
   const dim_t tasks = blocks * static_cast<dim_t>(op.phases.size());
   worker.parallel_for(tasks, [&](dim_t begin, dim_t end) noexcept {
@@ -189,6 +215,9 @@ void conv2d_backward_data(const Conv2dBackwardData& op, const float* dy, const s
                           Worker& worker) noexcept {
   Epilogue wide = epilogue;
   if (epilogue.bias != nullptr && op.bias_floats() > 0) wide.bias = packed + op.weights_floats;
+  if (op.background) {
+    run(*op.background, {dy, nullptr, nullptr, epilogue, dx, nullptr}, worker);
+  }
   for (const StridePhase& phase : op.phases) {
     run(phase.pass, {dy, arg, packed + phase.weights_at, wide, dx, nullptr}, worker);
   }

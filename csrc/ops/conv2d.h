@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "ops/conv_pass.h"
+#include "ops/crop.h"
 #include "ops/elementwise.h"
 #include "ops/weights.h"
 #include "ops/widen.h"
@@ -25,8 +26,9 @@ bool is_flat(const Conv2dShape& shape, Size2d pool);
 
 struct Conv2dForward {
   ConvPass pass;
+  KernelCrop crop;  // where it crops, nothing is widened
   Widening widening;
-  dim_t workspace_floats() const;  // the widened kernel and bias
+  dim_t workspace_floats() const;  // the cropped kernel, or the widened one and bias
   dim_t scratch_floats() const { return pass.scratch_floats(); }
 };
 // pool: windows of a max pooling that follows, disjoint and unpadded ({0, 0}: none). Then y and arg
@@ -48,10 +50,11 @@ struct StridePhase {
 
 struct Conv2dBackwardData {
   PackedWeights forward;
-  std::vector<StridePhase> phases;
-  dim_t weights_floats = 0;  // of the repacked kernel, shared by the workers
+  std::vector<StridePhase> phases;     // those that have taps
+  std::optional<ConvPass> background;  // where others have none: all of dx as a sum of nothing
+  dim_t weights_floats = 0;            // of the repacked kernel, shared by the workers
   // The columns of a pixel; only phases of whole rows are widened, and those have equal columns.
-  dim_t columns() const { return phases.front().columns; }
+  dim_t columns() const { return phases.empty() ? 1 : phases.front().columns; }
   dim_t bias_floats() const { return columns() > 1 ? phases.front().pass.K : 0; }
   dim_t packed_floats() const { return weights_floats + bias_floats(); }
   dim_t scratch_floats() const;
@@ -70,9 +73,11 @@ void conv2d_backward_data(const Conv2dBackwardData& op, const float* dy, const s
 // chunk for some input and output channels, in sections of kSectionPixels (ops/elementwise.h), and
 // the chunks' results are added in a fixed tree.
 struct Conv2dBackwardWeights {
-  Conv2dShape shape;  // of the widened layer
+  Conv2dShape shape;  // of the cropped or widened layer
   PackedWeights weights;
+  KernelCrop crop;  // where it crops, nothing is widened
   Widening widening;
+  CopiedAxis read_h, read_w;  // in a packed panel
   const BrgemmTile* tile = nullptr;
   PackPanelsFn pack_panels = nullptr;
   Elementwise sum;                            // of the chunks
@@ -87,10 +92,8 @@ struct Conv2dBackwardWeights {
 
   dim_t rows() const { return shape.N * shape.P(); }
   dim_t panels() const { return ceil_div(shape.C / shape.G, panel); }
-  bool merged() const { return panels() == 1 && shape.dilation.w == 1; }
-  dim_t columns() const {
-    return (block_columns - 1) * shape.stride.w + kernel_extent(shape.S, shape.dilation.w);
-  }
+  bool merged() const { return panels() == 1 && read_w.tap_step == 1; }
+  dim_t columns() const { return read_w.size(block_columns, shape.S); }
   dim_t input_rows() const;  // that block_rows output rows can need
   dim_t x_pitch() const {    // of panels
     return direct ? panel : input_rows() * columns() * panel + kPanelSlack;
@@ -100,11 +103,14 @@ struct Conv2dBackwardWeights {
     return chunks * shape.G * ceil_div(panels(), cgroup) * ceil_div(weights.blocks(), kgroup);
   }
   dim_t scratch_floats() const;
-  bool partial() const { return chunks > 1 || widening.columns > 1; }
+  bool partial() const { return chunks > 1 || widening.columns > 1 || crop.any(); }
   bool sections() const { return ceil_div(rows(), chunks) * shape.Q() > kSectionPixels; }
-  dim_t partial_floats() const { return partial() ? chunks * weights.count() : 0; }
+  dim_t partial_floats() const {
+    return partial() ? (Checked(chunks) * weights.count()).value() : 0;
+  }
   dim_t workspace_floats() const {
-    return partial_floats() + (sections() ? chunks * weights.count() : 0);
+    const dim_t more = sections() ? (Checked(chunks) * weights.count()).value() : 0;
+    return (Checked(more) + partial_floats()).value();
   }
 };
 Conv2dBackwardWeights make_conv2d_backward_weights(const Conv2dShape& shape, Size2d pool, Isa isa);

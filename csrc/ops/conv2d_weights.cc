@@ -95,24 +95,65 @@ PackedBlock scratch_block(const Op& op, const Task& t, const float* x, Worker& w
           offsets + entries};
 }
 
+// The panels of a task: how many, how they lie, what they hold: for outputs [q0, q0 + pixels).
+struct Panels {
+  dim_t count, pitch, columns, channels, q0, pixels;
+};
+
+// All columns from the first that an output reads to the last, zeros where outside the image.
+void pack_row(const Op& op, const Panels& panels, const float* row, float* out) {
+  const dim_t columns = panels.columns, width = op.panel;
+  const dim_t first = panels.q0 * op.shape.stride.w - op.shape.pad.left;
+  const dim_t left = std::clamp<dim_t>(-first, 0, columns);
+  const dim_t inside = op.flat_pixels > 0
+                           ? panels.pixels
+                           : std::clamp<dim_t>(op.shape.W - first, left, columns) - left;
+  op.pack_panels({row + (inside > 0 ? (first + left) * op.x_pixel : 0), op.x_pixel,
+                  out + left * width, panels.pitch, inside, panels.channels, width});
+  for (dim_t panel = 0; panel < panels.count; ++panel) {
+    float* halo = out + panel * panels.pitch;
+    std::fill_n(halo, left * width, 0.0f);
+    std::fill(halo + (left + inside) * width, halo + columns * width, 0.0f);
+  }
+}
+
+// The columns of each output's taps side by side, in order: the slack of each lies in the next.
+void pack_taps(const Op& op, const Panels& panels, const float* row, float* out) {
+  const Conv2dShape& s = op.shape;
+  const dim_t width = op.panel;
+  for (dim_t i = 0; i < panels.pixels * s.S; ++i) {
+    const dim_t column = (panels.q0 + i / s.S) * s.stride.w - s.pad.left + i % s.S * s.dilation.w;
+    float* const to = out + i * width;
+    if (column >= 0 && column < s.W) {
+      op.pack_panels(
+          {row + column * op.x_pixel, op.x_pixel, to, panels.pitch, 1, panels.channels, width});
+      continue;
+    }
+    for (dim_t panel = 0; panel < panels.count; ++panel) {
+      std::fill_n(to + panel * panels.pitch, width, 0.0f);
+    }
+  }
+}
+
 void pack_x(const Op& op, const Task& t, const PackedBlock& block, const float* x) {
   const Conv2dShape& s = op.shape;
-  const dim_t Cg = s.C / s.G, columns = op.columns(), width = op.panel, pitch = op.x_pitch();
-  const dim_t start = block.q0 * s.stride.w - s.pad.left;  // of the packed columns in x
-  const dim_t left = std::clamp<dim_t>(-start, 0, columns);
-  const dim_t inside =
-      op.flat_pixels > 0 ? block.pixels : std::clamp<dim_t>(s.W - start - left, 0, columns - left);
-  const dim_t c0 = t.panel0 * width, channels = std::min(Cg, t.panel1 * width) - c0;
+  const dim_t Cg = s.C / s.G, columns = op.columns(), row_floats = columns * op.panel;
+  const dim_t c0 = t.panel0 * op.panel, channels = std::min(Cg, t.panel1 * op.panel) - c0;
+  const Panels panels{t.panel1 - t.panel0, op.x_pitch(), columns, channels, block.q0, block.pixels};
   auto* out = const_cast<float*>(block.x);
+  const auto pack = [&](dim_t n, dim_t h, float* to) {
+    const float* row = x + n * op.x_image + h * op.x_row + t.g * Cg + c0;
+    (op.read_w.apart ? pack_taps : pack_row)(op, panels, row, to);
+  };
   for_each_image(s, block.first, block.last, [&](const ImageRows& image) {
-    for (dim_t h = image.h0; h < image.h1; ++h, out += columns * width) {
-      const float* row =
-          x + image.n * op.x_image + h * op.x_row + (start + left) * op.x_pixel + t.g * Cg + c0;
-      op.pack_panels({row, op.x_pixel, out + left * width, pitch, inside, channels, width});
-      for (dim_t panel = 0; panel < t.panel1 - t.panel0; ++panel) {
-        float* halo = out + panel * pitch;
-        std::fill_n(halo, left * width, 0.0f);
-        std::fill(halo + (left + inside) * width, halo + columns * width, 0.0f);
+    if (!op.read_h.apart) {
+      for (dim_t h = image.h0; h < image.h1; ++h, out += row_floats) pack(image.n, h, out);
+      return;
+    }
+    for (dim_t p = image.p0; p < image.p1; ++p) {
+      for (dim_t r = 0; r < s.R; ++r, out += row_floats) {
+        const dim_t h = p * s.stride.h - s.pad.top + r * s.dilation.h;
+        if (h >= 0 && h < s.H) pack(image.n, h, out);
       }
     }
   });
@@ -165,7 +206,8 @@ dim_t list_rows(const Op& op, const PackedBlock& block, dim_t r) {
       const dim_t h = p * s.stride.h - s.pad.top + r * s.dilation.h;
       if (h < 0 || h >= s.H) continue;
       x_offset[count] = op.direct ? image.n * op.x_image + h * op.x_row + block.q0 * op.x_pixel
-                                  : (x_row + h - image.h0) * x_pitch;
+                        : op.read_h.apart ? (dy_row * s.R + r) * x_pitch
+                                          : (x_row + h - image.h0) * x_pitch;
       dy_offset[count++] = dy_row * dy_pitch;
     }
     x_row += image.h1 - image.h0;
@@ -182,7 +224,7 @@ void multiply_tap_row(const Op& op, const Task& t, PackedBlock& block, dim_t r, 
   args.a_offset = block.x_offset + r * op.block_rows;
   args.b_offset = block.dy_offset + r * op.block_rows;
   args.b = block.dy + (kb - t.kb0) * op.dy_pitch();
-  args.lda = op.direct ? op.x_pixel : s.stride.w * op.panel;
+  args.lda = op.direct ? op.x_pixel : op.read_w.step * op.panel;
   args.ldc = args.n = nr;
   args.count = count;
   args.k = block.pixels;
@@ -207,7 +249,7 @@ void multiply_tap_row(const Op& op, const Task& t, PackedBlock& block, dim_t r, 
     const float* a = block.x + (panel - t.panel0) * op.x_pitch();
     const dim_t c0 = panel * op.panel, m = std::min(op.panel, Cg - c0);
     for (dim_t tap = 0; tap < s.S; ++tap) {
-      multiply(a + tap * s.dilation.w * op.panel, m, tap * Cg + c0);
+      multiply(a + tap * op.read_w.tap_step * op.panel, m, tap * Cg + c0);
     }
   }
 }
@@ -289,32 +331,41 @@ void choose_blocking(Op& op) {
     op.chunks *= 2;
   }
   op.block_columns = s.Q() > kLongRow ? kLongRow : s.Q();
+  const Axis h = forward_axis(s.H, s.P(), s.R, s.stride.h, s.dilation.h, s.pad.top);
+  const Axis w = forward_axis(s.W, s.Q(), s.S, s.stride.w, s.dilation.w, s.pad.left);
+  op.read_w = copied_axis(w, op.block_columns);
+  const auto too_large = [&] {
+    op.read_h = copied_axis(h, op.block_rows);
+    return op.scratch_floats() > kScratchFloats;
+  };
   op.block_rows = std::clamp<dim_t>(ceil_div(kBlockPixels, s.Q()), 1, op.rows());
-  while (op.block_rows > 1 && op.scratch_floats() > kScratchFloats) {
-    op.block_rows = ceil_div(op.block_rows, 2);
-  }
+  while (too_large() && op.block_rows > 1) op.block_rows = ceil_div(op.block_rows, 2);
 }
 
 }  // namespace
 
 dim_t Conv2dBackwardWeights::input_rows() const {
+  if (read_h.apart) return block_rows * shape.R;
   const dim_t images = (block_rows + shape.P() - 2) / shape.P() + 1;  // touched at most
   const dim_t extent = kernel_extent(shape.R, shape.dilation.h);
   return std::min(images * shape.H, (block_rows - 1) * shape.stride.h + images * extent);
 }
 
 dim_t Conv2dBackwardWeights::scratch_floats() const {
-  const dim_t offsets = 2 * 2 * shape.R * block_rows;  // two lists of 8-byte offsets
+  const Checked offsets = 2 * 2 * Checked(shape.R) * block_rows;  // two lists of 8-byte offsets
   const dim_t dy_row = unpool ? shape.Q() * shape.K : 0;
-  return offsets + (direct ? 0 : cgroup * x_pitch()) + kgroup * dy_pitch() + kPanelSlack + dy_row;
+  const Checked pitch = Checked(input_rows()) * columns() * panel + kPanelSlack;
+  const Checked x = direct ? 0 : pitch * cgroup;
+  return (offsets + x + Checked(kgroup) * dy_pitch() + kPanelSlack + dy_row).value();
 }
 
 Conv2dBackwardWeights make_conv2d_backward_weights(const Conv2dShape& shape, Size2d pool, Isa isa) {
   Conv2dBackwardWeights op;
-  const Conv2dShape cropped = cropped_to_windows(shape, pool);
-  op.unpool = pool_of_output(cropped, pool, isa);
-  op.widening = widen_backward_weights(cropped, isa);
-  op.shape = widened(cropped, op.widening.columns);
+  const Conv2dShape whole = cropped_to_windows(shape, pool);
+  op.unpool = pool_of_output(whole, pool, isa);
+  op.crop = make_kernel_crop(whole, isa);
+  if (!op.crop.any()) op.widening = widen_backward_weights(whole, isa);
+  op.shape = widened(cropped(whole, op.crop), op.widening.columns);
   Conv2dShape& s = op.shape;
   if (is_flat(s, pool)) {
     op.flat_pixels = s.N * s.H * s.W;
@@ -353,8 +404,9 @@ void conv2d_backward_weights(const Conv2dBackwardWeights& op, const float* x, co
     }
   });
   if (!op.partial()) return;
-  const bool wide = op.widening.columns > 1;
-  add_chunks(op.sum, workspace, op.chunks, wide ? workspace : dw, worker);
+  const bool wide = op.widening.columns > 1, crops = op.crop.any();
+  add_chunks(op.sum, workspace, op.chunks, wide || crops ? workspace : dw, worker);
+  if (crops) uncrop_gradient(op.crop, workspace, dw, worker);
   if (!wide) return;
   worker.parallel_for(1,
                       [&](dim_t, dim_t) noexcept { narrow_gradient(op.widening, workspace, dw); });

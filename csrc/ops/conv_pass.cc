@@ -11,6 +11,7 @@ constexpr dim_t kTaskPixelsBigWeights =
     320;  // weights beyond L2 are read once per task: fewer tasks
 constexpr dim_t kBigWeightsFloats = 64 * 1024;
 constexpr dim_t kStageFloats = 48 * 1024;  // 192 KB: staged input and a block of weights fit in L2
+constexpr dim_t kStageMost = 8 * kStageFloats;  // rows wider than that are cut into columns
 constexpr dim_t kEnoughTasks = 16;
 constexpr dim_t kTilesAhead = 4;  // fetched from memory while a tile is computed
 
@@ -43,8 +44,9 @@ RowRange input_rows(const ConvPass& op, const Block& b) {
 
 dim_t staged_floats(const ConvPass& op) {
   if (!op.staged()) return 0;
-  const dim_t made = op.unpool ? op.w.in * op.C : 0;  // one row on its way into the copy
-  return op.block.images * op.staged_rows() * op.staged_columns() * op.C + made;
+  const Checked made = op.unpool ? op.w.in * op.C : 0;  // one row on its way into the copy
+  const Checked row = Checked(op.staged_columns()) * op.C;
+  return (row * op.staged_rows() * op.block.images + made).value();
 }
 
 // Where the kernel finds its input: the tensor itself, or this task's zero-padded copy.
@@ -62,22 +64,46 @@ const float* input_row(const ConvPass& op, const ConvOperands& io, dim_t n, dim_
   return made;
 }
 
+// One row of the copy from an input row.
+void stage_row(const ConvPass& op, const Block& b, const float* source, float* row) {
+  const dim_t columns = op.staged_columns(), C = op.C, first = op.w.at(b.q0);
+  if (op.read_w.apart) {
+    for (dim_t q = b.q0; q < b.q1; ++q) {
+      for (dim_t s = 0; s < op.w.taps; ++s, row += C) {
+        const dim_t column = op.w.at(q) + s * op.w.tap_step;
+        const bool inside = column >= 0 && column < op.w.in;
+        inside ? (void)std::copy_n(source + column * C, C, row) : (void)std::fill_n(row, C, 0.0f);
+      }
+    }
+    return;
+  }
+  const dim_t left = std::clamp<dim_t>(-first, 0, columns);
+  const dim_t inside = std::clamp<dim_t>(op.w.in - first, left, columns) - left;
+  std::fill_n(row, left * C, 0.0f);
+  if (inside > 0) std::copy_n(source + (first + left) * C, inside * C, row + left * C);
+  std::fill_n(row + (left + inside) * C, (columns - left - inside) * C, 0.0f);
+}
+
 Source stage(const ConvPass& op, const Block& b, const ConvOperands& io, float* copy) {
   const RowRange range = input_rows(op, b);
-  const dim_t rows = range.last - range.first, columns = op.staged_columns(), C = op.C;
-  const dim_t first_column = op.w.at(b.q0);
-  const dim_t left = std::clamp<dim_t>(-first_column, 0, columns);
-  const dim_t inside = std::clamp<dim_t>(op.w.in - first_column, left, columns) - left;
-  float* const made = copy + op.block.images * op.staged_rows() * columns * C;
+  const dim_t pitch = op.row_pitch(), first_column = op.w.at(b.q0);
+  float* const made = copy + op.block.images * op.staged_rows() * pitch;
+  const auto stage = [&](dim_t n, dim_t h, float* row) {
+    stage_row(op, b, input_row(op, io, n, h, made), row);
+  };
   float* row = copy;
   for (dim_t n = b.n0; n < b.n1; ++n) {
-    for (dim_t h = range.first; h < range.last; ++h, row += columns * C) {
-      std::fill_n(row, left * C, 0.0f);
-      const float* source = input_row(op, io, n, h, made) + (first_column + left) * C;
-      if (inside > 0) std::copy_n(source, inside * C, row + left * C);
-      std::fill_n(row + (left + inside) * C, (columns - left - inside) * C, 0.0f);
+    if (op.read_h.apart) {
+      for (dim_t p = b.p0; p < b.p1; ++p, row += op.h.taps * pitch) {
+        for (dim_t t = op.h.first_tap(p); t < op.h.end_tap(p); ++t) {
+          stage(n, op.h.at(p) + t * op.h.tap_step, row + t * pitch);
+        }
+      }
+    } else {
+      for (dim_t h = range.first; h < range.last; ++h, row += pitch) stage(n, h, row);
     }
   }
+  const dim_t rows = op.read_h.apart ? (b.p1 - b.p0) * op.h.taps : range.last - range.first;
   return {copy, range.first, first_column, rows};
 }
 
@@ -112,7 +138,7 @@ KBlock start_kblock(const ConvPass& op, const Tiling& tiling, dim_t kb, const fl
   const dim_t g = kb / blocks, first = kb % blocks * tile.nr,
               n = std::min<dim_t>(tile.nr, Kg - first);
   args.a_offset = op.tap_offset.data();
-  args.lda = op.w.step * op.C;
+  args.lda = op.read_w.step * op.C;
   args.ldc = op.w.out_step * op.K;
   args.k = op.merged() ? op.w.taps * op.C : Cg;
   args.n = n;
@@ -131,7 +157,9 @@ void run_row(const ConvPass& op, const Block& b, const Source& source, const Til
   args.b = k.weights + tap0 * op.w.taps * (op.merged() ? op.C : args.k) * op.tile->nr;
   args.count = taps * op.segments();
   const dim_t image = op.staged() ? (n - b.n0) * source.rows : n * op.h.in;
-  const dim_t row = image + op.h.at(p) + tap0 * op.h.tap_step - source.first_row;
+  const dim_t row =
+      image + (op.read_h.apart ? (p - b.p0) * op.h.taps + tap0
+                               : op.h.at(p) + tap0 * op.h.tap_step - source.first_row);
   const dim_t column = op.w.at(b.q0) - source.first_column;
   args.a =
       taps > 0 ? source.data + row * op.row_pitch() + column * op.C + k.group_channel : source.data;
@@ -188,7 +216,17 @@ void run_task(const ConvPass& op, dim_t task, const ConvOperands& io, float* scr
 }
 
 dim_t pooled_floats(const ConvPass& op) {
-  return op.pool ? op.block.images * op.block.rows * op.w.out * op.K : 0;
+  if (!op.pool) return 0;
+  return (Checked(op.block.images) * op.block.rows * op.w.out * op.K).value();
+}
+
+// How a task finds its input, once its block is known.
+void choose_copy(ConvPass& op) {
+  op.read_h = {op.h.step, op.h.tap_step};
+  op.read_w = {op.w.step, op.w.tap_step};
+  if (!op.staged()) return;
+  op.read_h = copied_axis(op.h, op.block.rows);
+  op.read_w = copied_axis(op.w, op.block.columns);
 }
 
 void choose_blocking(ConvPass& op) {
@@ -202,11 +240,20 @@ void choose_blocking(ConvPass& op) {
   const dim_t per_image = op.h.out * op.w.out;
   block.images = block.rows == op.h.out ? std::clamp<dim_t>(pixels / per_image, 1, op.N) : 1;
   block.kblocks = op.kblocks();
-  const auto too_large = [&] { return staged_floats(op) + pooled_floats(op) > kStageFloats; };
+  const auto exceeds = [&](dim_t floats) {
+    choose_copy(op);
+    return staged_floats(op) + pooled_floats(op) > floats;
+  };
+  const auto too_large = [&] { return exceeds(kStageFloats); };
   while (block.images > 1 && (too_large() || op.tasks() < kEnoughTasks)) {
     block.images = ceil_div(block.images, 2);
   }
   while (block.rows > unit && too_large()) block.rows = ceil_div(block.rows / unit, 2) * unit;
+  const bool whole_rows = op.pool || op.unpool || !op.staged();
+  while (!whole_rows && block.columns > kTaskPixels && exceeds(kStageMost)) {
+    block.columns = ceil_div(block.columns, 2);
+  }
+  choose_copy(op);
   if (op.pool) return;  // a window needs all its channels
   while (block.kblocks > 1 && op.tasks() < kEnoughTasks) {
     block.kblocks = ceil_div(block.kblocks, 2);
@@ -216,7 +263,8 @@ void choose_blocking(ConvPass& op) {
 }  // namespace
 
 dim_t ConvPass::staged_rows() const {
-  return std::min(h.in, (block.rows - 1) * h.step + (h.taps - 1) * h.tap_step + 1);
+  const dim_t rows = read_h.size(block.rows, h.taps);
+  return read_h.apart ? rows : std::min(h.in, rows);
 }
 
 dim_t ConvPass::tasks() const {
@@ -224,16 +272,20 @@ dim_t ConvPass::tasks() const {
          ceil_div(kblocks(), block.kblocks);
 }
 
-dim_t ConvPass::scratch_floats() const { return staged_floats(*this) + pooled_floats(*this); }
+dim_t ConvPass::scratch_floats() const {
+  return (Checked(staged_floats(*this)) + pooled_floats(*this)).value();
+}
 
 void prepare(ConvPass& op, Isa isa) {
   op.tile = &select_brgemm(op.K / op.G, isa);
   choose_blocking(op);
   if (op.pool) op.pool->shape.H = op.block.rows;  // it sees a task's rows as an image
   op.tap_offset.clear();
-  for (dim_t t = 0; t < op.h.taps; ++t) {
+  const dim_t rows = std::min(op.h.taps, ceil_div(op.h.in, op.h.tap_step));  // that an output reads
+  for (dim_t t = 0; t < rows; ++t) {
     for (dim_t s = 0; s < op.segments(); ++s) {
-      op.tap_offset.push_back(t * op.h.tap_step * op.row_pitch() + s * op.w.tap_step * op.C);
+      op.tap_offset.push_back(t * op.read_h.tap_step * op.row_pitch() +
+                              s * op.read_w.tap_step * op.C);
     }
   }
 }

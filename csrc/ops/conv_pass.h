@@ -22,6 +22,7 @@ struct ConvBlocking {
 
 struct ConvPass {
   Axis h, w;
+  CopiedAxis read_h, read_w;  // in the matrix that the kernel reads: x, or the copy where staged
   dim_t N = 1, C = 1, K = 1, G = 1;  // input and output channels of the whole layer
   const BrgemmTile* tile = nullptr;
   ConvBlocking block;
@@ -32,12 +33,10 @@ struct ConvPass {
 
   // The kernel reads a copy: zeros where columns lie outside the image, rows made by unpooling.
   bool staged() const { return h.taps > 0 && w.taps > 0 && (!w.inside() || unpool); }
-  bool merged() const { return w.tap_step == 1 && G == 1; }  // taps of a row are one long k
+  bool merged() const { return read_w.tap_step == 1 && G == 1; }  // taps of a row are one long k
   bool streams() const { return h.taps * w.taps == 1 && !staged(); }  // tiles of x lie in a row
   dim_t segments() const { return merged() ? 1 : w.taps; }            // A matrices per tap row
-  dim_t staged_columns() const {
-    return (block.columns - 1) * w.step + (w.taps - 1) * w.tap_step + 1;
-  }
+  dim_t staged_columns() const { return read_w.size(block.columns, w.taps); }
   dim_t staged_rows() const;
   dim_t row_pitch() const { return (staged() ? staged_columns() : w.in) * C; }
   dim_t kblocks() const { return G * ceil_div(K / G, tile->nr); }

@@ -48,7 +48,7 @@ dim_t even_block(dim_t size, dim_t most, dim_t unit) {
   return std::min(size, round_up(ceil_div(size, ceil_div(size, whole)), unit));
 }
 
-// rows, columns: of any phase; the others differ by one output or tap.
+// rows, columns: of any phase; the others differ by few outputs or taps.
 DepthwiseTile choose_tile(const Axis& rows, const Axis& columns, dim_t C) {
   const dim_t taps = std::max<dim_t>(1, rows.taps);
   const auto inputs = [&](dim_t outputs) {  // columns read by so many neighbouring outputs
@@ -90,7 +90,7 @@ void for_runs(const DepthwiseAxis& rows, dim_t o, const DepthwiseAxis& columns, 
   const Axis &h = rows.axis, &w = columns.axis;
   const dim_t first_row = h.first_tap(o), row_taps = std::max<dim_t>(0, h.end_tap(o) - first_row);
   Taps taps{{.C = part.channels,
-             .row_stride = h.tap_step * w.in * C,
+             .row_stride = row_taps > 1 ? h.tap_step * w.in * C : 0,
              .column_stride = w.tap_step * C,
              .x_step = w.step * C,
              .y_step = w.out_step * C,
@@ -120,22 +120,34 @@ void for_runs(const DepthwiseAxis& rows, dim_t o, const DepthwiseAxis& columns, 
   }
 }
 
+// The phase of row i of the result, or null.
+const DepthwiseAxis* phase_of_row(const DepthwisePass& op, dim_t i) {
+  if (op.rows.empty() || op.columns.empty()) return nullptr;
+  const dim_t phase = i % op.rows.front().axis.out_step;
+  const auto found = std::lower_bound(
+      op.rows.begin(), op.rows.end(), phase,
+      [](const DepthwiseAxis& rows, dim_t at) { return rows.axis.out_origin < at; });
+  return found != op.rows.end() && found->axis.out_origin == phase ? &*found : nullptr;
+}
+
 // Row i of image n, as far as it is in the part.
 void gather_row(const DepthwisePass& op, dim_t n, dim_t i, const Part& part, const float* x,
                 const float* w, const Epilogue& epilogue, float* y) noexcept {
-  const auto phases = static_cast<dim_t>(op.rows.size());
-  const DepthwiseAxis& rows = op.rows[static_cast<std::size_t>(i % phases)];
+  const DepthwiseAxis* const phase = phase_of_row(op, i);
+  if (phase == nullptr) return;
+  const DepthwiseAxis& rows = *phase;
   const float* image = x + n * rows.axis.in * op.columns.front().axis.in * op.C;
   for (const DepthwiseAxis& columns : op.columns) {
     const dim_t row = (n * rows.axis.out_size + i) * columns.axis.out_size;
-    for_runs(rows, i / phases, columns, part, op.C, op.S, [&](const Taps& taps) noexcept {
-      const dim_t at = (row + columns.axis.at_output(taps.column)) * op.C + part.c;
-      Epilogue here = epilogue;
-      if (here.bias != nullptr) here.bias += part.c;
-      if (here.residual != nullptr) here.residual += at;
-      if (here.gate != nullptr) here.gate += at;
-      op.kernels->correlate(taps.run, image + taps.x_at, w + taps.w_at, here, y + at);
-    });
+    for_runs(rows, i / rows.axis.out_step, columns, part, op.C, op.S,
+             [&](const Taps& taps) noexcept {
+               const dim_t at = (row + columns.axis.at_output(taps.column)) * op.C + part.c;
+               Epilogue here = epilogue;
+               if (here.bias != nullptr) here.bias += part.c;
+               if (here.residual != nullptr) here.residual += at;
+               if (here.gate != nullptr) here.gate += at;
+               op.kernels->correlate(taps.run, image + taps.x_at, w + taps.w_at, here, y + at);
+             });
   }
 }
 
@@ -197,31 +209,66 @@ void sum_task(const DepthwiseBackwardWeights& op, dim_t chunk, dim_t group, cons
 }  // namespace
 
 DepthwisePass make_depthwise_forward(const Conv2dShape& s, Isa isa) {
-  DepthwisePass op{
-      s.N, s.C, s.S, {forward_rows(s)}, {forward_columns(s)}, {}, &depthwise_kernels(isa)};
+  DepthwisePass op{s.N,
+                   s.C,
+                   s.S,
+                   s.P(),
+                   s.Q(),
+                   {forward_rows(s)},
+                   {forward_columns(s)},
+                   false,
+                   {},
+                   &depthwise_kernels(isa)};
   op.tile = choose_tile(op.rows[0].axis, op.columns[0].axis, s.C);
   return op;
 }
 
 DepthwisePass make_depthwise_backward_data(const Conv2dShape& s, Isa isa) {
-  DepthwisePass op{s.N, s.C, s.S, {}, {}, {}, &depthwise_kernels(isa)};
-  for (dim_t i = 0; i < std::min(s.stride.h, s.H); ++i) {
-    op.rows.push_back(flipped(phase_axis(s.H, s.P(), s.R, s.stride.h, s.dilation.h, s.pad.top, i)));
+  DepthwisePass op{s.N, s.C, s.S, s.H, s.W, {}, {}, false, {}, &depthwise_kernels(isa)};
+  for (const PhaseAxis& phase : phase_axes(s.H, s.P(), s.R, s.stride.h, s.dilation.h, s.pad.top)) {
+    op.rows.push_back(flipped(phase));
   }
-  for (dim_t i = 0; i < std::min(s.stride.w, s.W); ++i) {
-    op.columns.push_back(
-        flipped(phase_axis(s.W, s.Q(), s.S, s.stride.w, s.dilation.w, s.pad.left, i)));
+  for (const PhaseAxis& phase : phase_axes(s.W, s.Q(), s.S, s.stride.w, s.dilation.w, s.pad.left)) {
+    op.columns.push_back(flipped(phase));
   }
+  const auto phases = [](dim_t stride, dim_t in) {
+    return static_cast<std::size_t>(std::min(stride, in));
+  };
+  op.background =
+      op.rows.size() < phases(s.stride.h, s.H) || op.columns.size() < phases(s.stride.w, s.W);
+  if (op.rows.empty() || op.columns.empty()) return op;
   op.tile = choose_tile(op.rows[0].axis, op.columns[0].axis, s.C);
   return op;
 }
 
+namespace {
+
+// Nothing but the epilogue, for all pixels.
+void fill_background(const DepthwisePass& op, const Epilogue& epilogue, float* y,
+                     Worker& worker) noexcept {
+  const dim_t pixels = op.N * op.H_out * op.W_out;
+  const dim_t block = std::max<dim_t>(1, kTaskFloats / op.C);
+  worker.parallel_for(ceil_div(pixels, block), [&](dim_t begin, dim_t end) noexcept {
+    const dim_t first = begin * block, at = first * op.C;
+    const DepthwiseRun run{
+        .pixels = std::min(end * block, pixels) - first, .C = op.C, .y_step = op.C};
+    Epilogue here = epilogue;
+    if (here.residual != nullptr) here.residual += at;
+    if (here.gate != nullptr) here.gate += at;
+    op.kernels->correlate(run, y + at, y + at, here, y + at);
+  });
+}
+
+}  // namespace
+
 void depthwise_gather(const DepthwisePass& op, const float* x, const float* w,
                       const Epilogue& epilogue, float* y, Worker& worker) noexcept {
-  const dim_t height = op.rows.front().axis.out_size, rows = op.N * height;
+  if (op.background) fill_background(op, epilogue, y, worker);
+  if (op.rows.empty() || op.columns.empty()) return;
+  const dim_t height = op.H_out, rows = op.N * height;
   const dim_t outputs = op.columns.front().axis.out;  // the first phase has the most
   const dim_t groups = ceil_div(op.C, op.tile.channels);
-  const dim_t row_floats = op.columns.front().axis.out_size * op.tile.channels;
+  const dim_t row_floats = op.W_out * op.tile.channels;
   const dim_t fair = ceil_div(rows * groups, kTasksPerThread * worker.size());
   const dim_t block = std::clamp<dim_t>(kTaskFloats / row_floats, 1, fair);
   worker.parallel_for(ceil_div(rows, block) * groups, [&](dim_t begin, dim_t end) noexcept {

@@ -32,10 +32,13 @@ struct DepthwiseTile {
   dim_t columns = 1, channels = 1;  // columns: outputs of an axis, in each of its phases
 };
 
-// forward and backward_data: both gather. Row i of the result belongs to rows[i % rows.size()].
+// forward and backward_data: both gather. rows and columns of the result may be in several phases;
+// those of backward_data that no tap reaches are in none.
 struct DepthwisePass {
-  dim_t N = 1, C = 1, S = 1;  // S: of the kernel
+  dim_t N = 1, C = 1, S = 1;   // S: of the kernel
+  dim_t H_out = 1, W_out = 1;  // of the result
   std::vector<DepthwiseAxis> rows, columns;
+  bool background = false;  // some pixels are in no phase
   DepthwiseTile tile;
   const DepthwiseKernels* kernels = nullptr;
 };

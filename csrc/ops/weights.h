@@ -14,8 +14,8 @@ namespace pycnn {
 struct PackedWeights {
   dim_t R = 1, S = 1, C = 1, K = 1, G = 1;  // C, K of the whole layer
   dim_t nr = 1;
-  bool operator==(const PackedWeights&) const = default;
 
+  bool operator==(const PackedWeights&) const = default;
   dim_t blocks() const { return ceil_div(K / G, nr); }  // per group
   dim_t block_floats() const { return R * S * (C / G) * nr; }
   bool depthwise() const { return is_depthwise(C, K, G); }

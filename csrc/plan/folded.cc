@@ -8,13 +8,12 @@ namespace pycnn {
 FoldedWeights::FoldedWeights(const FoldSource& source, const PackedWeights& layout, MemoryMode mode)
     : source_(source),
       layout_(layout),
-      kernel_(static_cast<std::size_t>(layout.count()) * sizeof(float), mode),
-      bias_(static_cast<std::size_t>(layout.K) * sizeof(float), mode),
+      kernel_(float_bytes(layout.count()), mode),
+      bias_(float_bytes(layout.K), mode),
       scale_(static_cast<std::size_t>(layout.K)) {}
 
 std::size_t FoldedWeights::bytes() const {
-  return static_cast<std::size_t>(layout_.count() + layout_.K) * sizeof(float) +
-         scale_.size() * sizeof(double);
+  return float_bytes(layout_.count() + layout_.K) + scale_.size() * sizeof(double);
 }
 
 void FoldedWeights::refresh(std::uint64_t version) noexcept {

@@ -29,6 +29,7 @@ class FoldedWeights {
   FoldedWeights(const FoldSource& source, const PackedWeights& layout, MemoryMode mode);
 
   const FoldSource& source() const { return source_; }
+  const PackedWeights& layout() const { return layout_; }
   float* kernel() const { return reinterpret_cast<float*>(kernel_.data()); }
   float* bias() const { return reinterpret_cast<float*>(bias_.data()); }
   std::size_t bytes() const;

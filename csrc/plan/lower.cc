@@ -53,7 +53,7 @@ Lowering::Lowering(const Graph& graph, const std::vector<Node>& nodes, Parameter
 std::size_t Lowering::bytes_of(ValueId v) const {
   const auto& layout = program_.layout[v];
   const dim_t count = layout ? layout->count() : shape_of(v).count();
-  return static_cast<std::size_t>(count * size_of(graph_.value(v).dtype));
+  return (Checked(count) * size_of(graph_.value(v).dtype)).bytes();
 }
 
 // The layout of a parameter, which must be what this graph takes it for.
@@ -82,13 +82,21 @@ void Lowering::propagate_layouts() {
       PYCNN_CHECK_VALUE(layout.has_value(), node.name, ": backward_weights needs a parameter as w");
     } else if (node.op == OpKind::add || is_update(node.op)) {
       layout = program_.layout[node.inputs[0]];
-      PYCNN_CHECK_VALUE(layout.has_value() == program_.layout[node.inputs[1]].has_value(),
-                        node.name, ": a kernel or its gradient meets an ordinary value");
+      PYCNN_CHECK_VALUE(layout == program_.layout[node.inputs[1]], name_of(node.op), " '",
+                        node.name,
+                        "': a kernel or its gradient meets an ordinary value, or one of another "
+                        "number of groups");
     } else {
       check_plain_inputs(node);
     }
     if (layout && !node.outputs.empty()) program_.layout[node.outputs[0]] = layout;
   }
+}
+
+// The value is a kernel that lies as this layer reads it.
+void Lowering::check_kernel(const Node& node, ValueId w, const Conv2dShape& s) const {
+  PYCNN_CHECK_VALUE(program_.layout[w] == make_packed_weights(s.R, s.S, s.C, s.K, s.G, isa()),
+                    node.name, ": the kernel must be a parameter");
 }
 
 // Of the packed values only parameters in their place as a kernel may be read.
@@ -185,14 +193,13 @@ void Lowering::add_step(const std::string& op, const std::string& name, StepFn r
 
 BufferId Lowering::workspace(dim_t floats) {
   if (floats == 0) return kNoBuffer;
-  const BufferId buffer = new_buffer(static_cast<std::size_t>(floats) * sizeof(float));
+  const BufferId buffer = new_buffer(float_bytes(floats));
   touch(buffer, static_cast<int>(program_.steps.size()));
   return buffer;
 }
 
 void Lowering::need_scratch(dim_t floats) {
-  program_.scratch_bytes =
-      std::max(program_.scratch_bytes, static_cast<std::size_t>(floats) * sizeof(float));
+  program_.scratch_bytes = std::max(program_.scratch_bytes, float_bytes(floats));
 }
 
 // Copies the batch's rows of the caller's arrays.
@@ -229,6 +236,16 @@ void Lowering::lower_output(ValueId v, int position) {
   });
 }
 
+// lower_node, whose errors about memory name the node.
+void Lowering::lower_named(const Node& node) {
+  try {
+    lower_node(node);
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::memory) throw;
+    throw Error(error.kind(), concat(name_of(node.op), " '", node.name, "': ", error.what()));
+  }
+}
+
 Program Lowering::lower() {
   propagate_layouts();
   find_last_uses();
@@ -246,7 +263,7 @@ Program Lowering::lower() {
     if (node.op == OpKind::input)
       lower_input(node, inputs++);
     else
-      lower_node(node);
+      lower_named(node);
     for (int s = first_step; s < static_cast<int>(program_.steps.size()); ++s) {
       for (const ValueId v : node.outputs) touch(program_.value_buffer[v], s);
       for (std::size_t j = 0; j < node.inputs.size(); ++j) {

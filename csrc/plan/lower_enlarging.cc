@@ -10,8 +10,7 @@ void Lowering::lower_conv2d_transpose(const Node& node) {
   Conv2dShape shape =
       conv2d_transpose_shape(node, shape_of(node.inputs[0]), graph_.shape(node.inputs[1]));
   shape.N = batch_;
-  PYCNN_CHECK_VALUE(program_.layout[node.inputs[1]].has_value(), node.name,
-                    ": the kernel must be a parameter");
+  check_kernel(node, node.inputs[1], shape);
   const Conv2dBackwardData op = make_conv2d_backward_data(shape, {0, 0}, isa());
   need_scratch(op.scratch_floats());
   const BufferId x = buffer_of(node.inputs[0]), w = buffer_of(node.inputs[1]),

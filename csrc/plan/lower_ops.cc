@@ -113,8 +113,7 @@ static Conv2dShape product_shape(const Node& node, const Shape& x, const Shape& 
 void Lowering::lower_product(const Node& node) {
   const Conv2dShape shape =
       product_shape(node, shape_of(node.inputs[0]), graph_.shape(node.inputs[1]), batch_);
-  PYCNN_CHECK_VALUE(program_.layout[node.inputs[1]].has_value(), node.name,
-                    ": the kernel must be a parameter");
+  check_kernel(node, node.inputs[1], shape);
   if (shape.depthwise()) return lower_depthwise(node, shape);
   const Conv2dForward op = make_conv2d_forward(shape, pool_of(node), isa());
   need_scratch(op.scratch_floats());
@@ -136,8 +135,7 @@ void Lowering::lower_product(const Node& node) {
 void Lowering::lower_product_backward_data(const Node& node) {
   const Conv2dShape shape =
       product_shape(node, shape_of(node.inputs[2]), graph_.shape(node.inputs[1]), batch_);
-  PYCNN_CHECK_VALUE(program_.layout[node.inputs[1]].has_value(), node.name,
-                    ": the kernel must be a parameter");
+  check_kernel(node, node.inputs[1], shape);
   if (shape.depthwise()) return lower_depthwise(node, shape);
   const Conv2dBackwardData op = make_conv2d_backward_data(shape, pool_of(node), isa());
   need_scratch(op.scratch_floats());
@@ -159,6 +157,7 @@ void Lowering::lower_product_backward_data(const Node& node) {
 void Lowering::lower_product_backward_weights(const Node& node) {
   const Conv2dShape shape =
       product_shape(node, shape_of(node.inputs[0]), graph_.shape(node.inputs[2]), batch_);
+  check_kernel(node, node.outputs[0], shape);
   if (shape.depthwise()) return lower_depthwise(node, shape);
   const Conv2dBackwardWeights op = make_conv2d_backward_weights(shape, pool_of(node), isa());
   need_scratch(op.scratch_floats());

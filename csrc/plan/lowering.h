@@ -26,6 +26,7 @@ class Lowering {
 
   std::optional<PackedWeights> stored_layout(const ParameterSpec& wanted) const;
   void propagate_layouts();
+  void check_kernel(const Node& node, ValueId w, const Conv2dShape& shape) const;
   void check_plain_inputs(const Node& node) const;
   void find_last_uses();
   void assign_buffers(std::size_t i);
@@ -41,7 +42,8 @@ class Lowering {
 
   void lower_input(const Node& node, int position);
   void lower_output(ValueId v, int position);
-  void lower_check(ValueId v);        // stops a run, before it changes anything, if v is not finite
+  void lower_check(ValueId v);  // stops a run, before it changes anything, if v is not finite
+  void lower_named(const Node& node);
   void lower_node(const Node& node);  // the rest: lower_ops.cc
   void lower_product(const Node& node);
   void lower_conv2d_transpose(const Node& node);

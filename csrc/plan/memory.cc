@@ -4,14 +4,16 @@
 #include <algorithm>
 #include <numeric>
 
+#include "base/checked.h"
+
 namespace pycnn {
 namespace {
 
 constexpr std::size_t kAlignment = 64;
 
-std::size_t aligned(std::size_t bytes) {
-  return (bytes + kAlignment - 1) / kAlignment * kAlignment;
-}
+std::size_t aligned(std::size_t bytes) { return bytes_rounded_up(bytes, kAlignment); }
+
+std::size_t sum(std::size_t a, std::size_t b) { return (Checked(a) + Checked(b)).bytes(); }
 
 bool overlap(const Lifetime& a, const Lifetime& b) {
   return a.first <= b.last && b.first <= a.last;
@@ -33,11 +35,11 @@ ArenaLayout place(const std::vector<Lifetime>& buffers) {
     std::size_t offset = 0;
     for (const std::size_t j : placed) {
       if (!overlap(buffers[i], buffers[j])) continue;
-      if (offset + bytes <= layout.offsets[j]) break;
-      offset = std::max(offset, layout.offsets[j] + aligned(buffers[j].bytes));
+      if (sum(offset, bytes) <= layout.offsets[j]) break;
+      offset = std::max(offset, sum(layout.offsets[j], aligned(buffers[j].bytes)));
     }
     layout.offsets[i] = offset;
-    layout.bytes = std::max(layout.bytes, offset + bytes);
+    layout.bytes = std::max(layout.bytes, sum(offset, bytes));
     const auto at = std::upper_bound(
         placed.begin(), placed.end(), offset,
         [&](std::size_t value, std::size_t j) { return value < layout.offsets[j]; });

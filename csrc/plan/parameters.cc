@@ -136,7 +136,9 @@ std::shared_ptr<FoldedWeights> Parameters::folded(const FoldSource& source,
   std::erase_if(folded_, [](const auto& held) { return held.expired(); });
   for (const std::weak_ptr<FoldedWeights>& held : folded_) {
     const std::shared_ptr<FoldedWeights> known = held.lock();
-    if (known != nullptr && known->source() == source) return known;
+    if (known != nullptr && known->source() == source && known->layout() == layout) {
+      return known;
+    }
   }
   auto made = std::make_shared<FoldedWeights>(source, layout, variables_.front()->mode());
   folded_.push_back(made);

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "base/checked.h"
 #include "plan/fuse.h"
 #include "plan/memory.h"
 
@@ -14,7 +15,7 @@ namespace pycnn {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-constexpr std::size_t kPage = 4096;
+constexpr std::size_t kPage = 4096, kLineBytes = 64;
 
 double seconds_between(Clock::time_point a, Clock::time_point b) {
   return std::chrono::duration<double>(b - a).count();
@@ -24,16 +25,23 @@ constexpr double kOperationsPerElement = 8;  // of a tensor that a step writes
 // A run of fewer takes milliseconds on any machine: an interrupt may wait for its end.
 constexpr double kLongRun = 1e8;
 
-// A rough count of what one run computes.
-double operations(const std::vector<Node>& nodes, const Program& program, dim_t batch) {
+double multiply_adds(const std::vector<Node>& nodes, dim_t batch) {
+  double sum = 0;
+  for (const Node& node : nodes) sum += static_cast<double>(node.macs);
+  return sum * static_cast<double>(batch);
+}
+
+double elements_written(const std::vector<Node>& nodes, const Program& program) {
   double sum = 0;
   for (const Node& node : nodes) {
-    sum += 2.0 * static_cast<double>(node.macs) * static_cast<double>(batch);
-    for (const ValueId v : node.outputs) {
-      sum += kOperationsPerElement * static_cast<double>(program.shapes[v].count());
-    }
+    for (const ValueId v : node.outputs) sum += static_cast<double>(program.shapes[v].count());
   }
   return sum;
+}
+
+template <class Amount>
+void check_limit(const char* limit, Amount needed, Amount most) {
+  PYCNN_CHECK(needed <= most, ErrorKind::memory, "plan: needs ", needed, ", ", limit, " is ", most);
 }
 
 bool finite(const float* x, std::size_t count) {
@@ -50,6 +58,7 @@ Plan::Plan(const Graph& graph, std::shared_ptr<Parameters> parameters, dim_t bat
       optimizer_(options.optimizer ? options.optimizer : parameters_->own_state()),
       batch_(batch),
       mode_(options.memory),
+      limits_(options.limits),
       counts_(options.optimizer != nullptr) {
   PYCNN_CHECK_VALUE(batch >= 1, "plan: batch must be >= 1, got ", batch);
   std::stable_partition(nodes_.begin(), nodes_.end(),
@@ -68,10 +77,13 @@ Plan::Plan(const Graph& graph, std::shared_ptr<Parameters> parameters, dim_t bat
       "plan: at most ", kMaxArrays, " inputs and ", kMaxArrays, " outputs");
   adam_ =
       std::any_of(nodes_.begin(), nodes_.end(), [](const Node& n) { return n.op == OpKind::adam; });
-  const double work = operations(nodes_, program_, batch);
-  const double most = work / options.operations_per_thread;
-  useful_threads_ = static_cast<int>(std::clamp(most, 1.0, double{kMaxThreads}));
-  long_ = work > kLongRun;
+  operations_ = multiply_adds(nodes_, batch);
+  check_limit("max_operations", operations_, limits_.operations);
+  const double all = 2 * operations_ + kOperationsPerElement * elements_written(nodes_, program_);
+  useful_threads_ =
+      static_cast<int>(std::clamp(all / options.operations_per_thread, 1.0, double{kMaxThreads}));
+  long_ = all > kLongRun;
+  check_scratch(std::min(num_threads(), useful_threads_));
   allocate();
   const std::shared_ptr<JointGate> gates[] = {parameters_->gate(), optimizer_->gate()};
   if (first_update_ < static_cast<int>(steps.size()) || counts_) JointGate::join(gates, "plan");
@@ -96,6 +108,7 @@ void Plan::allocate() {
   const ArenaLayout layout = place(lifetimes);
   arena_bytes_ = layout.bytes;
   arena_lower_bound_ = layout.lower_bound;
+  check_limit("max_arena_bytes", arena_bytes_, limits_.arena_bytes);
   if (planned) storage_.emplace_back(arena_bytes_, mode_);
   for (std::size_t i = 0; i < placed.size(); ++i) {
     if (!planned) storage_.emplace_back(lifetimes[i].bytes, mode_);
@@ -104,11 +117,20 @@ void Plan::allocate() {
   }
 }
 
-void Plan::allocate_scratch(int threads) {
-  const std::size_t bytes = (program_.scratch_bytes + 63) / 64 * 64;
+std::size_t Plan::scratch_stride() const {
+  const std::size_t bytes = bytes_rounded_up(program_.scratch_bytes, kLineBytes);
   // A page and a line more per thread: equal offsets in two threads' scratch must not collide.
-  scratch_stride_ =
-      mode_ == MemoryMode::planned ? (bytes + 2 * kPage - 1) / kPage * kPage + 64 : bytes;
+  return mode_ == MemoryMode::planned ? bytes_rounded_up(bytes + kPage, kPage) + kLineBytes : bytes;
+}
+
+void Plan::check_scratch(int threads) const {
+  const Checked bytes = Checked(scratch_stride()) * threads;
+  check_limit("max_scratch_bytes", bytes.bytes(), limits_.scratch_bytes);
+}
+
+void Plan::allocate_scratch(int threads) {
+  check_scratch(threads);
+  scratch_stride_ = scratch_stride();
   threads_ = 0;  // should there not be enough memory
   scratch_.emplace(scratch_stride_ * static_cast<std::size_t>(threads), mode_);
   threads_ = threads;
@@ -251,20 +273,17 @@ ValueId Plan::output_value(int index) const {
 
 Shape Plan::output_shape(int index) const { return program_.shapes[output_value(index)]; }
 
-std::vector<float> Plan::output(int index) const {
+DType Plan::output_dtype(int index) const { return graph_.value(output_value(index)).dtype; }
+
+void Plan::copy_output(int index, void* to) const {
   const ValueId v = output_value(index);
   const BufferId buffer = program_.value_buffer[v];
-  const auto count = static_cast<std::size_t>(program_.shapes[v].count());
-  std::vector<float> values(count);
   if (program_.layout[v]) {
-    unpack_weights(*program_.layout[v], context_.floats(buffer), values.data());
-  } else if (graph_.values()[v].dtype == DType::f32) {
-    std::copy_n(context_.floats(buffer), count, values.data());
+    unpack_weights(*program_.layout[v], context_.floats(buffer), static_cast<float*>(to));
   } else {
-    const std::byte* bytes = context_.bytes(buffer);
-    for (std::size_t i = 0; i < count; ++i) values[i] = static_cast<float>(bytes[i]);
+    const Checked count = program_.shapes[v].count();
+    std::memcpy(to, context_.bytes(buffer), (count * size_of(output_dtype(index))).bytes());
   }
-  return values;
 }
 
 }  // namespace pycnn

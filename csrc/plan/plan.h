@@ -4,6 +4,7 @@
 #pragma once
 
 #include <array>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -38,16 +39,25 @@ struct StepTime {
   double seconds;
 };
 
+// What a plan may need; one that needs more is refused before its memory is asked for.
+struct PlanLimits {
+  std::size_t arena_bytes = std::numeric_limits<std::size_t>::max();
+  std::size_t scratch_bytes = std::numeric_limits<std::size_t>::max();  // of all threads
+  double operations = std::numeric_limits<double>::infinity();          // multiply-adds of a run
+};
+
 struct PlanOptions {
   MemoryMode memory = MemoryMode::planned;
   // Of the slots, and who counts the steps; nothing: the parameters' own, and nobody counts.
   std::shared_ptr<OptimizerState> optimizer = nullptr;
   // Threads pay for more than a barrier per step only where there is this much to do for each.
   double operations_per_thread = 4e6;
+  PlanLimits limits = {};
 };
 
 class Plan {
  public:
+  // Throws Error(memory) beyond a limit, naming both.
   Plan(const Graph& graph, std::shared_ptr<Parameters> parameters, dim_t batch,
        const PlanOptions& options = {});
 
@@ -66,13 +76,18 @@ class Plan {
   std::size_t arena_lower_bound() const { return arena_lower_bound_; }
   int useful_threads() const { return useful_threads_; }
   bool counts_steps() const { return counts_; }  // in the optimizer it was given
+  std::size_t scratch_bytes() const { return program_.scratch_bytes; }  // of each thread
+  double operations() const { return operations_; }                     // multiply-adds of a run
 
-  // Shape and contents of an output after a run, in the user's layout.
+  // Shape, type and contents of an output after a run, in the user's layout.
   Shape output_shape(int index) const;
-  std::vector<float> output(int index) const;
+  DType output_dtype(int index) const;
+  void copy_output(int index, void* to) const;
 
  private:
   void allocate();
+  std::size_t scratch_stride() const;  // bytes from one thread's scratch to the next
+  void check_scratch(int threads) const;
   void allocate_scratch(int threads);
   void accept(const RunRequest& request);
   Access access() const;  // to the weights: exclusive where a run changes them
@@ -92,6 +107,8 @@ class Plan {
   std::size_t scratch_stride_ = 0, arena_bytes_ = 0, arena_lower_bound_ = 0;
   int useful_threads_ = 1, threads_ = 0, failed_step_ = -1, first_update_ = 0;
   MemoryMode mode_;
+  PlanLimits limits_;
+  double operations_ = 0;
   std::uint64_t packed_version_ = 0;  // of the parameters in the last complete run
   bool interrupted_ = false, counts_ = false, adam_ = false, long_ = false;
   Gate running_;
