@@ -8,6 +8,7 @@
 
 #include "base/arch.h"
 #include "base/error.h"
+#include "base/float_mode.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -24,19 +25,6 @@ inline void pause() noexcept {
   _mm_pause();
 #endif
 }
-
-// Round to nearest, all exceptions masked, flush subnormal results and inputs to zero: they cost a
-// hundred cycles each and appear by themselves late in a training.
-class FloatMode {
- public:
-#if defined(__x86_64__)
-  FloatMode() : saved_(_mm_getcsr()) { _mm_setcsr(0x1F80u | 0x8000u | 0x0040u); }
-  ~FloatMode() { _mm_setcsr(saved_); }
-
- private:
-  unsigned saved_;
-#endif
-};
 
 // GNU OpenMP hangs when a forked child enters a region after its parent did, here or in another
 // library: every child runs serially.
