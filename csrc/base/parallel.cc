@@ -10,6 +10,7 @@
 
 #include "base/arch.h"
 #include "base/error.h"
+#include "base/float_mode.h"
 #include "base/gate.h"
 
 #if defined(__x86_64__)
@@ -27,19 +28,6 @@ inline void pause() noexcept {
   _mm_pause();
 #endif
 }
-
-// Round to nearest, all exceptions masked, flush subnormal results and inputs to zero: they cost a
-// hundred cycles each and appear by themselves late in a training.
-class FloatMode {
- public:
-#if defined(__x86_64__)
-  FloatMode() : saved_(_mm_getcsr()) { _mm_setcsr(0x1F80u | 0x8000u | 0x0040u); }
-  ~FloatMode() { _mm_setcsr(saved_); }
-
- private:
-  unsigned saved_;
-#endif
-};
 
 std::atomic<int> requested_threads{0};
 const int initial_omp_threads = omp_get_max_threads();

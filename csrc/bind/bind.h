@@ -13,12 +13,20 @@
 #include <utility>
 #include <vector>
 
+#include "base/float_mode.h"
 #include "base/id.h"
 #include "base/shape.h"
 
 namespace pycnn {
 
 namespace py = pybind11;
+
+// A float argument, rounded from Python's double in the engine's mode: pybind11 would do it in the
+// caller's.
+struct Single {
+  float value = 0;
+  operator float() const { return value; }
+};
 
 void register_errors(py::module_& m);
 void register_graph(py::module_& m);
@@ -81,3 +89,18 @@ struct pybind11::detail::type_caster<pycnn::Id<Kind>> {
     return PyLong_FromSize_t(id.index());
   }
 };
+
+namespace pybind11::detail {
+
+template <>
+struct type_caster<pycnn::Single> {
+  PYBIND11_TYPE_CASTER(pycnn::Single, const_name("float"));
+  bool load(handle source, bool convert) {
+    make_caster<double> number;
+    if (!number.load(source, convert)) return false;
+    value = {pycnn::to_single(cast_op<double>(number))};
+    return true;
+  }
+};
+
+}  // namespace pybind11::detail

@@ -109,8 +109,8 @@ Pool2dAttrs pool_attrs(const Graph& graph, const char* op, ValueId x, Pair pool_
   return attrs;
 }
 
-float default_alpha(ActivationKind kind) {
-  return kind == ActivationKind::leaky_relu ? 0.2f : kind == ActivationKind::elu ? 1.0f : 0.0f;
+Single default_alpha(ActivationKind kind) {
+  return {kind == ActivationKind::leaky_relu ? 0.2f : kind == ActivationKind::elu ? 1.0f : 0.0f};
 }
 
 void bind_products(py::class_<Graph>& graph) {
@@ -238,7 +238,7 @@ void bind_activations(py::class_<Graph>& graph) {
   graph
       .def(
           "activation",
-          [](Graph& g, ValueId x, const std::string& kind, std::optional<float> alpha,
+          [](Graph& g, ValueId x, const std::string& kind, std::optional<Single> alpha,
              const std::string& name) {
             const ActivationKind k = activation_kind(kind.c_str());
             return g.add(OpKind::activation, ActivationAttrs{k, alpha.value_or(default_alpha(k))},
@@ -253,13 +253,13 @@ void bind_activations(py::class_<Graph>& graph) {
           "x"_a, py::kw_only(), "name"_a = "")
       .def(
           "dropout",
-          [](Graph& g, ValueId x, float rate, std::uint32_t stream, const std::string& name) {
+          [](Graph& g, ValueId x, Single rate, std::uint32_t stream, const std::string& name) {
             return g.add(OpKind::dropout, DropoutAttrs{rate, stream}, {x}, name);
           },
           "x"_a, py::kw_only(), "rate"_a, "stream"_a, "name"_a = "")
       .def(
           "batch_norm_training",
-          [](Graph& g, ValueId x, ValueId gamma, ValueId beta, float epsilon,
+          [](Graph& g, ValueId x, ValueId gamma, ValueId beta, Single epsilon,
              const std::string& name) {
             const ValueId y =
                 g.add(OpKind::batch_norm_training, BatchNormAttrs{epsilon}, {x, gamma, beta}, name);
@@ -270,7 +270,7 @@ void bind_activations(py::class_<Graph>& graph) {
       .def(
           "batch_norm_inference",
           [](Graph& g, ValueId x, ValueId gamma, ValueId beta, ValueId mean, ValueId var,
-             float epsilon, const std::string& name) {
+             Single epsilon, const std::string& name) {
             return g.add(OpKind::batch_norm_inference, BatchNormAttrs{epsilon},
                          {x, gamma, beta, mean, var}, name);
           },
@@ -289,7 +289,7 @@ void bind_training(py::class_<Graph>& graph) {
           "kind"_a, "y_true"_a, "y_pred"_a, py::kw_only(), "from_logits"_a = false, "name"_a = "")
       .def(
           "metric",
-          [](Graph& g, const std::string& kind, ValueId y_true, ValueId y_pred, float threshold,
+          [](Graph& g, const std::string& kind, ValueId y_true, ValueId y_pred, Single threshold,
              const std::string& name) {
             return g.add(OpKind::metric, MetricAttrs{metric_kind(kind.c_str()), threshold},
                          {y_true, y_pred}, name);
@@ -298,8 +298,8 @@ void bind_training(py::class_<Graph>& graph) {
       .def("gradients", &append_gradients, "loss"_a, "wrt"_a)
       .def(
           "sgd",
-          [](Graph& g, ValueId parameter, ValueId gradient, float momentum, bool nesterov,
-             float weight_decay, const std::string& name) {
+          [](Graph& g, ValueId parameter, ValueId gradient, Single momentum, bool nesterov,
+             Single weight_decay, const std::string& name) {
             g.add(OpKind::sgd, SgdAttrs{momentum, weight_decay, nesterov}, {parameter, gradient},
                   name);
           },
@@ -307,8 +307,8 @@ void bind_training(py::class_<Graph>& graph) {
           "weight_decay"_a = 0.0f, "name"_a = "")
       .def(
           "adam",
-          [](Graph& g, ValueId parameter, ValueId gradient, float beta_1, float beta_2,
-             float epsilon, float weight_decay, const std::string& name) {
+          [](Graph& g, ValueId parameter, ValueId gradient, Single beta_1, Single beta_2,
+             Single epsilon, Single weight_decay, const std::string& name) {
             g.add(OpKind::adam, AdamAttrs{beta_1, beta_2, epsilon, weight_decay},
                   {parameter, gradient}, name);
           },
@@ -316,7 +316,8 @@ void bind_training(py::class_<Graph>& graph) {
           "epsilon"_a = 1e-7f, "weight_decay"_a = 0.0f, "name"_a = "")
       .def(
           "moving_average",
-          [](Graph& g, ValueId parameter, ValueId sample, float momentum, const std::string& name) {
+          [](Graph& g, ValueId parameter, ValueId sample, Single momentum,
+             const std::string& name) {
             g.add(OpKind::moving_average, MovingAverageAttrs{momentum}, {parameter, sample}, name);
           },
           "parameter"_a, "sample"_a, py::kw_only(), "momentum"_a, "name"_a = "");

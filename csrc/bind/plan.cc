@@ -247,7 +247,7 @@ void register_plan(py::module_& m) {
           "run",
           [](Plan& plan, const std::vector<py::array>& inputs,
              const std::vector<py::object>& outputs, const std::optional<RowArray>& rows,
-             dim_t start, float learning_rate, std::uint64_t seed,
+             dim_t start, Single learning_rate, std::uint64_t seed,
              std::optional<std::uint32_t> step) {
             return run(plan,
                        make_request(plan, inputs, outputs, rows, start, learning_rate, seed, step));

@@ -52,6 +52,7 @@ void widen_phase(StridePhase& phase, Isa isa) {
   const dim_t m = columns_to_widen(phase.pass.N * phase.pass.h.out * w.out, w.out, phase.pass.K,
                                    w.taps, 1, isa);
   phase.columns = m;
+  phase.pass.wide = {m, 1};
   phase.pass.K *= m;
   w.taps += m - 1;
   w.step = m;
@@ -96,6 +97,7 @@ Conv2dForward make_conv2d_forward(const Conv2dShape& shape, Size2d pool, Isa isa
   pass.C = s.C;
   pass.K = s.K;
   pass.G = s.G;
+  pass.wide = {op.widening.columns, op.widening.stride};
   pass.pool = pool_of_output(whole, pool, isa);
   if (is_flat(s, pool)) {  // one long row
     const dim_t pixels = s.N * s.H * s.W;

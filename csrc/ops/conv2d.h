@@ -80,6 +80,7 @@ struct Conv2dBackwardWeights {
   CopiedAxis read_h, read_w;  // in a packed panel
   const BrgemmTile* tile = nullptr;
   PackPanelsFn pack_panels = nullptr;
+  const ReduceKernels* reduce = nullptr;
   Elementwise sum;                            // of the chunks
   std::optional<Pool2d> unpool;               // dy is the gradient of this pool's output
   dim_t x_image = 0, x_row = 0, x_pixel = 0;  // distances in x

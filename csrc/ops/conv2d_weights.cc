@@ -3,20 +3,14 @@
 // [panel][row][column][channels of a tile], zero-padded, so a tap is only an offset; dy as
 // [k block][row][q][nr]. The kernel then sums over all rows of the block without leaving registers.
 #include <algorithm>
+#include <cmath>
 
 #include "kernels/eltwise/eltwise.h"
+#include "kernels/reduce/reduce.h"
 #include "ops/conv2d.h"
 
 namespace pycnn {
 namespace {
-
-constexpr dim_t kEnoughTasks = 16;
-constexpr dim_t kFlatRow = 64;               // pixels in a row of a 1x1 layer seen as rows
-constexpr dim_t kBlockPixels = 192;          // products summed between loads and stores of a tile
-constexpr dim_t kScratchFloats = 72 * 1024;  // packed operands stay in L2
-constexpr dim_t kChunkPixels = 512;   // a chunk smaller than this is not worth its partial sums
-constexpr dim_t kAliasFloats = 1024;  // pixels 4 KB apart share a set of L1
-constexpr dim_t kLongRow = 4096;      // longer rows are taken in pieces
 
 using Op = Conv2dBackwardWeights;
 
@@ -83,6 +77,7 @@ struct PackedBlock {
   dim_t *x_offset, *dy_offset;  // [R][block_rows]
   dim_t first = 0, last = 0, q0 = 0, pixels = 0;
   Ahead ahead{};
+  bool rims_apart = false;  // leave out the products with zeros beside the image
 };
 
 PackedBlock scratch_block(const Op& op, const Task& t, const float* x, Worker& worker) {
@@ -215,6 +210,39 @@ dim_t list_rows(const Op& op, const PackedBlock& block, dim_t r) {
   return count;
 }
 
+// Columns of the block whose pixel of x under tap s lies in the image.
+struct Columns {
+  dim_t first, count;
+};
+Columns columns_inside(const Op& op, const PackedBlock& block, dim_t s) {
+  const dim_t at = block.q0 * op.shape.stride.w - op.shape.pad.left + s * op.shape.dilation.w;
+  const dim_t step = op.shape.stride.w, room = op.shape.W - at;
+  const dim_t first = std::min(at < 0 ? ceil_div(-at, step) : 0, block.pixels);
+  return {first,
+          std::clamp<dim_t>(room <= 0 ? 0 : ceil_div(room, step), first, block.pixels) - first};
+}
+
+// Are the gradients that meet zeros beside the image finite? 0 times what is not would be NaN.
+bool rims_are_finite(const Op& op, const Task& t, const PackedBlock& block) {
+  if (op.flat_pixels > 0 || op.direct) return true;
+  const dim_t nr = op.weights.nr;
+  const Columns left = columns_inside(op, block, 0);
+  const Columns right = columns_inside(op, block, op.shape.S - 1);
+  const dim_t begin = left.first, end = std::max(begin, right.first + right.count);
+  if (begin == 0 && end == block.pixels) return true;
+  for (dim_t kb = t.kb0; kb < t.kb1; ++kb) {
+    const float* row = block.dy + (kb - t.kb0) * op.dy_pitch();
+    for (dim_t i = block.first; i < block.last; ++i, row += op.block_columns * nr) {
+      const float* rest = row + end * nr;
+      if (!std::isfinite(op.reduce->max_abs(row, begin * nr)) ||
+          !std::isfinite(op.reduce->max_abs(rest, (block.pixels - end) * nr))) {
+        return false;
+      }
+    }
+  }
+  return true;
+}
+
 // All tiles of dw[kb][r]: rows of C are (s, c).
 void multiply_tap_row(const Op& op, const Task& t, PackedBlock& block, dim_t r, dim_t count,
                       dim_t kb, Beta beta, float* dw) {
@@ -223,7 +251,8 @@ void multiply_tap_row(const Op& op, const Task& t, PackedBlock& block, dim_t r, 
   BrgemmArgs args{};
   args.a_offset = block.x_offset + r * op.block_rows;
   args.b_offset = block.dy_offset + r * op.block_rows;
-  args.b = block.dy + (kb - t.kb0) * op.dy_pitch();
+  const float* const dy = block.dy + (kb - t.kb0) * op.dy_pitch();
+  args.b = dy;
   args.lda = op.direct ? op.x_pixel : op.read_w.step * op.panel;
   args.ldc = args.n = nr;
   args.count = count;
@@ -237,7 +266,7 @@ void multiply_tap_row(const Op& op, const Task& t, PackedBlock& block, dim_t r, 
     args.next = block.ahead.take(count * block.pixels);
     op.tile->columns_kernel(m, nr)(args);
   };
-  if (op.merged()) {  // (s, c) lie side by side in the panel
+  if (op.merged() && !block.rims_apart) {  // (s, c) lie side by side in the panel
     const dim_t rows = s.S * Cg, tiles = ceil_div(rows, op.tile->mr);
     for (dim_t i = 0; i < tiles; ++i) {
       const dim_t row = rows * i / tiles;
@@ -249,7 +278,14 @@ void multiply_tap_row(const Op& op, const Task& t, PackedBlock& block, dim_t r, 
     const float* a = block.x + (panel - t.panel0) * op.x_pitch();
     const dim_t c0 = panel * op.panel, m = std::min(op.panel, Cg - c0);
     for (dim_t tap = 0; tap < s.S; ++tap) {
-      multiply(a + tap * op.read_w.tap_step * op.panel, m, tap * Cg + c0);
+      dim_t skipped = 0;
+      if (block.rims_apart) {
+        const Columns inside = columns_inside(op, block, tap);
+        skipped = inside.first;
+        args.k = inside.count;
+        args.b = dy + skipped * nr;
+      }
+      multiply(a + tap * op.read_w.tap_step * op.panel + skipped * args.lda, m, tap * Cg + c0);
     }
   }
 }
@@ -264,6 +300,7 @@ void multiply_block(const Op& op, const Task& t, PackedBlock& block, const Opera
                     float* dw) {
   if (!op.direct) pack_x(op, t, block, in.x);
   pack_dy(op, t, block, in.dy, in.arg);
+  block.rims_apart = !rims_are_finite(op, t, block);
   if (op.block_columns == op.shape.Q()) block.ahead = after(op, t, block, in.x, in.dy);
   for (dim_t r = 0; r < op.shape.R; ++r) {
     const dim_t count = list_rows(op, block, r);
@@ -316,81 +353,7 @@ void run_task(const Op& op, dim_t index, const Operands& in, float* dw, float* s
   if (sum == section) add_section(op, t, section, dw);
 }
 
-void choose_blocking(Op& op) {
-  const Conv2dShape& s = op.shape;
-  const dim_t Cg = s.C / s.G, blocks = op.weights.blocks(), nr = op.weights.nr;
-  op.panel = Cg <= op.tile->mr ? Cg : ceil_div(Cg, ceil_div(Cg, op.tile->mr));
-  const dim_t kchannels = op.weights.count() > 256 * 1024 ? 64 : 256;  // fewer passes over x
-  op.kgroup = std::clamp<dim_t>(kchannels / nr, 1, blocks);
-  const dim_t ktasks = s.G * ceil_div(blocks, op.kgroup);
-  const dim_t cgroups = std::clamp<dim_t>(kEnoughTasks / ktasks, 1, std::max<dim_t>(1, Cg / 32));
-  op.cgroup = ceil_div(op.panels(), std::min(cgroups, op.panels()));
-  op.chunks = 1;
-  while (op.tasks() < kEnoughTasks && op.rows() >= 2 * op.chunks &&
-         op.rows() * s.Q() >= 2 * op.chunks * kChunkPixels) {
-    op.chunks *= 2;
-  }
-  op.block_columns = s.Q() > kLongRow ? kLongRow : s.Q();
-  const Axis h = forward_axis(s.H, s.P(), s.R, s.stride.h, s.dilation.h, s.pad.top);
-  const Axis w = forward_axis(s.W, s.Q(), s.S, s.stride.w, s.dilation.w, s.pad.left);
-  op.read_w = copied_axis(w, op.block_columns);
-  const auto too_large = [&] {
-    op.read_h = copied_axis(h, op.block_rows);
-    return op.scratch_floats() > kScratchFloats;
-  };
-  op.block_rows = std::clamp<dim_t>(ceil_div(kBlockPixels, s.Q()), 1, op.rows());
-  while (too_large() && op.block_rows > 1) op.block_rows = ceil_div(op.block_rows, 2);
-}
-
 }  // namespace
-
-dim_t Conv2dBackwardWeights::input_rows() const {
-  if (read_h.apart) return block_rows * shape.R;
-  const dim_t images = (block_rows + shape.P() - 2) / shape.P() + 1;  // touched at most
-  const dim_t extent = kernel_extent(shape.R, shape.dilation.h);
-  return std::min(images * shape.H, (block_rows - 1) * shape.stride.h + images * extent);
-}
-
-dim_t Conv2dBackwardWeights::scratch_floats() const {
-  const Checked offsets = 2 * 2 * Checked(shape.R) * block_rows;  // two lists of 8-byte offsets
-  const dim_t dy_row = unpool ? shape.Q() * shape.K : 0;
-  const Checked pitch = Checked(input_rows()) * columns() * panel + kPanelSlack;
-  const Checked x = direct ? 0 : pitch * cgroup;
-  return (offsets + x + Checked(kgroup) * dy_pitch() + kPanelSlack + dy_row).value();
-}
-
-Conv2dBackwardWeights make_conv2d_backward_weights(const Conv2dShape& shape, Size2d pool, Isa isa) {
-  Conv2dBackwardWeights op;
-  const Conv2dShape whole = cropped_to_windows(shape, pool);
-  op.unpool = pool_of_output(whole, pool, isa);
-  op.crop = make_kernel_crop(whole, isa);
-  if (!op.crop.any()) op.widening = widen_backward_weights(whole, isa);
-  op.shape = widened(cropped(whole, op.crop), op.widening.columns);
-  Conv2dShape& s = op.shape;
-  if (is_flat(s, pool)) {
-    op.flat_pixels = s.N * s.H * s.W;
-    s.W = std::min(kFlatRow, op.flat_pixels);
-    s.H = ceil_div(op.flat_pixels, s.W);
-    s.N = 1;
-  }
-  op.x_image = s.H * s.W * s.C;
-  op.x_row = s.W * s.C;
-  op.x_pixel = s.C;
-  if (s.R == 1 && s.S == 1 && !s.pad.any() && !op.unpool) {  // the pixels between are not read
-    op.direct = s.C * s.stride.w % kAliasFloats != 0;
-    op.x_row *= s.stride.h;
-    op.x_pixel *= s.stride.w;
-    s.H = s.P();
-    s.W = s.Q();
-    s.stride = {};
-  }
-  op.weights = make_packed_weights(s.R, s.S, s.C, s.K, s.G, isa);
-  op.tile = &select_brgemm(s.K / s.G, isa);
-  op.sum = make_elementwise(op.weights.count(), isa);
-  op.pack_panels = brgemm_family(isa).pack_panels;
-  choose_blocking(op);
-  return op;
-}
 
 void conv2d_backward_weights(const Conv2dBackwardWeights& op, const float* x, const float* dy,
                              const std::uint8_t* arg, float* dw, float* workspace,

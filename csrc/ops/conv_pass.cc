@@ -2,6 +2,9 @@
 #include "ops/conv_pass.h"
 
 #include <algorithm>
+#include <cmath>
+
+#include "kernels/reduce/reduce.h"
 
 namespace pycnn {
 namespace {
@@ -107,6 +110,20 @@ Source stage(const ConvPass& op, const Block& b, const ConvOperands& io, float* 
   return {copy, range.first, first_column, rows};
 }
 
+// Of all that a task reads.
+bool finite(const ConvPass& op, const Block& b, const ConvOperands& io, const Source& source) {
+  const auto all = [&](const float* x, dim_t floats) {
+    return std::isfinite(op.reduce->max_abs(x, floats));
+  };
+  const RowRange range = input_rows(op, b);
+  const dim_t image = (range.last - range.first) * op.row_pitch();
+  if (op.staged()) return all(source.data, (b.n1 - b.n0) * image);
+  for (dim_t n = b.n0; n < b.n1; ++n) {
+    if (!all(io.x + (n * op.h.in + range.first) * op.row_pitch(), image)) return false;
+  }
+  return true;
+}
+
 // Where results go: the tensor itself, or this task's rows before they are pooled.
 struct Target {
   float* data;
@@ -118,6 +135,7 @@ struct KBlock {
   dim_t k0, group_channel;  // first output channel; first input channel of the group
   const float* weights;
   BrgemmFn wide, narrow;  // for tiles of m + 1 and of m rows
+  bool apart = false;     // the columns of a wide pixel, as the input is not finite
 };
 
 // A row's columns in tiles of nearly equal length: `wide` of m + 1 columns, then those of m.
@@ -150,6 +168,29 @@ KBlock start_kblock(const ConvPass& op, const Tiling& tiling, dim_t kb, const fl
           tile.rows_kernel(tiling.m, n)};
 }
 
+// One tile of wide pixels, its columns one after the other, from the last: each writes what lies
+// before it too, which the next ones put right. Only the taps of a column meet its weights.
+void run_columns_apart(const ConvPass& op, const KBlock& k, dim_t m, BrgemmArgs args) noexcept {
+  const dim_t K = op.K / op.wide.count, first = k.k0 / K, end = k.k0 + args.n;
+  const Epilogue epilogue = args.epilogue;
+  const dim_t rows = args.count, row_weights = args.k * op.tile->nr;
+  const float *const a = args.a, *const b = args.b;
+  args.count = 1;
+  const dim_t taps = op.w.taps - (op.wide.count - 1) * op.wide.step;
+  for (dim_t j = (end - 1) / K; j >= first; --j) {
+    const dim_t skipped = j * op.wide.step * op.C;
+    args.n = std::min((j + 1) * K, end) - k.k0;
+    args.k = taps * op.C;
+    for (dim_t row = 0; row < rows; ++row) {
+      args.a = a + op.tap_offset[static_cast<std::size_t>(row)] + skipped;
+      args.b = b + row * row_weights + skipped * op.tile->nr;
+      args.beta = row > 0 ? Beta::one : Beta::zero;
+      args.epilogue = row + 1 < rows ? Epilogue{} : epilogue;
+      op.tile->rows_kernel(m, args.n)(args);
+    }
+  }
+}
+
 // One k block of output row p of image n.
 void run_row(const ConvPass& op, const Block& b, const Source& source, const Tiling& tiling,
              const KBlock& k, dim_t n, dim_t p, const Target& target, BrgemmArgs& args) noexcept {
@@ -176,7 +217,11 @@ void run_row(const ConvPass& op, const Block& b, const Source& source, const Til
     tile.epilogue.residual = residual;
     tile.epilogue.gate = gate;
     if (streams) tile.next = tile.a + kTilesAhead * m * args.lda;
-    (i < tiling.wide ? k.wide : k.narrow)(tile);
+    if (k.apart && taps > 0) {
+      run_columns_apart(op, k, m, tile);
+    } else {
+      (i < tiling.wide ? k.wide : k.narrow)(tile);
+    }
     tile.c += step;
     if (taps > 0) tile.a += m * args.lda;
     if (residual != nullptr) residual += step;
@@ -205,9 +250,11 @@ void run_task(const ConvPass& op, dim_t task, const ConvOperands& io, float* scr
       op.pool ? Target{scratch + staged_floats(op), b.n0, b.p0, op.block.rows, op.w.out}
               : Target{io.y, 0, 0, op.h.out_size, op.w.out_size};
   const Tiling tiling = tile_columns(b.q1 - b.q0, op.tile->mr);
+  const bool apart = op.wide.count > 1 && !finite(op, b, io, source);
   BrgemmArgs args{};
   for (dim_t kb = b.kb0; kb < b.kb1; ++kb) {
-    const KBlock k = start_kblock(op, tiling, kb, io.weights, io.epilogue, args);
+    KBlock k = start_kblock(op, tiling, kb, io.weights, io.epilogue, args);
+    k.apart = apart;
     for (dim_t n = b.n0; n < b.n1; ++n) {
       for (dim_t p = b.p0; p < b.p1; ++p) run_row(op, b, source, tiling, k, n, p, target, args);
     }
@@ -278,6 +325,7 @@ dim_t ConvPass::scratch_floats() const {
 
 void prepare(ConvPass& op, Isa isa) {
   op.tile = &select_brgemm(op.K / op.G, isa);
+  op.reduce = &reduce_kernels(isa);
   choose_blocking(op);
   if (op.pool) op.pool->shape.H = op.block.rows;  // it sees a task's rows as an image
   op.tap_offset.clear();

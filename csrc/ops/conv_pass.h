@@ -15,15 +15,25 @@
 
 namespace pycnn {
 
+struct ReduceKernels;
+
 // How much one task does: a block of images x output rows x output columns, for some k blocks.
 struct ConvBlocking {
   dim_t images = 1, rows = 1, columns = 1, kblocks = 1;
+};
+
+// Neighbouring columns of the output seen as one pixel (ops/widen.h): column j has the channels
+// j * K / count ... of it, and weights that are not zero for the taps j * step ... only.
+struct WideColumns {
+  dim_t count = 1, step = 1;
 };
 
 struct ConvPass {
   Axis h, w;
   CopiedAxis read_h, read_w;  // in the matrix that the kernel reads: x, or the copy where staged
   dim_t N = 1, C = 1, K = 1, G = 1;  // input and output channels of the whole layer
+  WideColumns wide;
+  const ReduceKernels* reduce = nullptr;
   const BrgemmTile* tile = nullptr;
   ConvBlocking block;
   std::optional<Pool2d>

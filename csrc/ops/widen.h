@@ -3,7 +3,8 @@
 // neighbouring output columns fill them: the memory of y is the same, the kernel's taps grow from S
 // to S + (m - 1) * stride (zeros where a column does not reach), its column step to m * stride.
 //   wide[r][t][c][j * K + k] = w[r][t - j * stride][c][k]
-// A zero weight meets a finite input without a trace; of an infinite one it makes NaN.
+// A zero weight meets a finite input without a trace; of an infinite one it would make NaN, so
+// tasks whose input is not finite compute the columns of a pixel apart (ops/conv_pass.cc).
 #pragma once
 
 #include "ops/weights.h"

@@ -3,6 +3,8 @@
 
 #include <cmath>
 
+#include "base/float_mode.h"
+
 namespace pycnn {
 
 FoldedWeights::FoldedWeights(const FoldSource& source, const PackedWeights& layout, MemoryMode mode)
@@ -27,6 +29,7 @@ void FoldedWeights::refresh(std::uint64_t version) noexcept {
 
 void FoldedWeights::fold() noexcept {
   const FoldSource& s = source_;
+  const FloatMode mode;
   for (dim_t k = 0; k < layout_.K; ++k) {
     const double scale = s.gamma[k] / std::sqrt(double{s.var[k]} + s.epsilon);
     const double bias = s.bias == nullptr ? 0.0 : double{s.bias[k]};

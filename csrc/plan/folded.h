@@ -2,9 +2,10 @@
 // The kernel and bias of a conv2d or dense with the batch norm after it folded in:
 //   w'[.., k] = w[.., k] * scale[k],  b'[k] = beta[k] + (b[k] - mean[k]) * scale[k],
 //   scale[k] = gamma[k] / sqrt(var[k] + epsilon),
-// computed in double and rounded once. Against the two steps apart, y moves by less than
-// 2^-22 * (sum |x * w * scale| + |b * scale| + |mean * scale| + |beta|) beside the errors of the
-// two sums. A scale that is not finite makes its channel not finite, as it does apart.
+// computed in double and rounded once, in the engine's floating-point mode. Against the two steps
+// apart, y moves by less than 2^-22 * (sum |x * w * scale| + |b * scale| + |mean * scale| + |beta|)
+// beside the errors of the two sums. A scale that is not finite makes its channel not finite, as it
+// does apart.
 #pragma once
 
 #include <atomic>
