@@ -61,6 +61,14 @@ class Callback:
     def on_predict_batch_end(self, batch: int, logs: Logs | None = None) -> None: ...
 
 
+def as_callbacks(given: Any) -> list[Any]:
+    if given is None:
+        return []
+    if not isinstance(given, (list, tuple)):
+        return [given]
+    return [callback for entry in given for callback in as_callbacks(entry)]
+
+
 class CallbackList:
     """Calls one hook of all callbacks; hooks nobody overrides cost nothing."""
 
@@ -88,6 +96,8 @@ class CallbackList:
         return history
 
     def call(self, hook: str, *arguments: Any, logs: dict[str, Any] | None = None) -> None:
+        if not self.callbacks:
+            return
         logs = {} if logs is None else logs
         for method in self.overridden(hook):
             method(*arguments, logs)
@@ -104,6 +114,9 @@ class CallbackList:
         ]
 
 
+NO_CALLBACKS = CallbackList(None, None)
+
+
 def _is_overridden(callback: Callback, hook: str) -> bool:
     method = getattr(callback, hook)
     return getattr(method, "__func__", method) is not getattr(Callback, hook)
@@ -113,14 +126,6 @@ def call_all(hooks: Iterable[Callable[..., None]], step: int, logs: Logs) -> Non
     """The hooks of one step, all with the same dict."""
     for hook in hooks:
         hook(step, logs)
-
-
-def as_callbacks(given: Any) -> list[Any]:
-    if given is None:
-        return []
-    if not isinstance(given, (list, tuple)):
-        return [given]
-    return [callback for entry in given for callback in as_callbacks(entry)]
 
 
 class History(Callback):

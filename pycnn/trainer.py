@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from . import _core, door, losses, metrics, optimizers
 from .arrays import checked_batch
-from .callbacks import Callback, CallbackList, History, call_all
+from .callbacks import NO_CALLBACKS, Callback, CallbackList, History, call_all
 from .layers.base import checked_int
 from .network import Network
 from .programs import Objective, Program, evaluate_graph, make_plan, predict_graph, train_graph
@@ -355,7 +355,9 @@ class Trainer:
             for tensor in self.network.outputs
         ]
         progress, steps = Progress(verbose), -(-samples // batch)
-        hooks = CallbackList(callbacks, self, verbose=verbose, epochs=1, steps=steps)
+        hooks = NO_CALLBACKS
+        if callbacks is not None:
+            hooks = CallbackList(callbacks, self, verbose=verbose, epochs=1, steps=steps)
         begin = hooks.overridden("on_predict_batch_begin")
         end = hooks.overridden("on_predict_batch_end")
         hooks.call("on_predict_begin")
