@@ -2,6 +2,7 @@
 #include "ops/optimizer.h"
 
 #include <algorithm>
+#include <cassert>
 #include <cmath>
 
 #include "base/shape.h"
@@ -29,6 +30,7 @@ Sgd make_sgd(dim_t count, float momentum, bool nesterov, float weight_decay, Isa
 
 void sgd_update(const Sgd& op, float learning_rate, float* w, const float* g, float* velocity,
                 Worker& worker) noexcept {
+  assert(w != nullptr && g != nullptr && (velocity != nullptr || op.momentum == 0));
   const SgdStep step{.learning_rate = learning_rate,
                      .momentum = op.momentum,
                      .decay = op.weight_decay * learning_rate};
@@ -50,6 +52,7 @@ Adam make_adam(dim_t count, float beta_1, float beta_2, float epsilon, float wei
 
 void adam_update(const Adam& op, float learning_rate, dim_t step, float* w, const float* g,
                  float* m, float* v, Worker& worker) noexcept {
+  assert(step >= 1 && w != nullptr && g != nullptr && m != nullptr && v != nullptr);
   const double beta_1 = op.beta_1, beta_2 = op.beta_2, t = static_cast<double>(step);
   const double correction = std::sqrt(1 - std::pow(beta_2, t)) / (1 - std::pow(beta_1, t));
   const AdamStep constants{.alpha = static_cast<float>(learning_rate * correction),
@@ -64,6 +67,7 @@ void adam_update(const Adam& op, float learning_rate, dim_t step, float* w, cons
 
 void moving_average_update(const MovingAverage& op, float* average, const float* sample,
                            Worker& worker) noexcept {
+  assert(average != nullptr && sample != nullptr && average != sample);
   const float gain = static_cast<float>(1 - static_cast<double>(op.momentum));
   for_blocks(op.count, worker, [&](dim_t first, dim_t count) noexcept {
     for (dim_t i = first; i < first + count; ++i) {

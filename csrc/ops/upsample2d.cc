@@ -2,6 +2,7 @@
 #include "ops/upsample2d.h"
 
 #include <algorithm>
+#include <cassert>
 
 #include "kernels/eltwise/eltwise.h"
 
@@ -23,6 +24,7 @@ void for_rows(const Upsample2d& op, Worker& worker, Body&& body) noexcept {
 }  // namespace
 
 Upsample2d make_upsample2d(dim_t rows, dim_t W, dim_t C, Size2d factor, Isa isa) {
+  assert(rows >= 0 && W >= 1 && C >= 1 && factor.h >= 1 && factor.w >= 1);
   return {rows, W, C, factor, &eltwise_kernels(isa)};
 }
 
