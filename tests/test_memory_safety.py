@@ -101,3 +101,51 @@ def test_parameters_of_other_groups_are_refused(isa):
         g.mark_output(g.conv2d(x, g.parameter("w", (3, 3, 3, 10)), groups=groups))
     with pytest.raises(ValueError, match="another op or number of groups"):
         _core.Plan(graph, _core.Parameters(other, isa), 1)
+
+
+def test_none_is_no_argument():
+    """Finding 6: Plan(graph, None, 1).run() ended the process."""
+    graph = _core.Graph()
+    x = graph.input("x", (None, 2))
+    graph.mark_output(graph.dense(x, graph.parameter("w", (2, 3))))
+    parameters = _core.Parameters(graph)
+    for bad in (
+        lambda: _core.Plan(graph, None, 1),
+        lambda: _core.Plan(None, parameters, 1),
+        lambda: _core.Plan(graph, parameters, None),
+        lambda: _core.Plan(graph, parameters, 1, None),
+        lambda: _core.Parameters(None),
+        lambda: _core.Parameters(graph, memory=None),
+        lambda: _core.Plan(graph, parameters, 1).run(None),
+        lambda: _core.Plan(graph, parameters, 1).run([None]),
+        lambda: _core.Plan(graph, parameters, 1).output(None),
+        lambda: parameters.get(None),
+        lambda: parameters.set("w", None),
+        lambda: graph.mark_output(None),
+        lambda: graph.shape(None),
+        lambda: graph.gradients(None, []),
+        lambda: graph.gradients(x, [None]),
+        lambda: graph.input(None, (None, 2)),
+        lambda: graph.parameter("p", None),
+        lambda: graph.parameter("p", (None,)),
+        lambda: graph.concatenate([x, None]),
+        lambda: graph.loss(None, x, x),
+    ):
+        with pytest.raises((TypeError, ValueError)):
+            bad()
+
+
+def test_outputs_keep_their_type():
+    """Finding 6: the output of an int32 value was its bytes."""
+    graph = _core.Graph()
+    labels = graph.input("labels", (None, 3), "int32")
+    pixels = graph.input("pixels", (None, 2), "uint8")
+    graph.mark_output(labels)
+    graph.mark_output(pixels)
+    plan = _core.Plan(graph, _core.Parameters(graph), 2)
+    values = np.array([[1, -2, 2**31 - 1], [300, 70000, -(2**31)]], np.int32)
+    plan.run([values, np.array([[0, 255], [1, 128]], np.uint8)])
+    assert plan.output(0).dtype == np.int32
+    assert plan.output(1).dtype == np.uint8
+    np.testing.assert_array_equal(plan.output(0), values)
+    np.testing.assert_array_equal(plan.output(1), [[0, 255], [1, 128]])

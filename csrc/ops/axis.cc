@@ -2,6 +2,7 @@
 #include "ops/axis.h"
 
 #include <algorithm>
+#include <cassert>
 #include <numeric>
 
 namespace pycnn {
@@ -32,6 +33,7 @@ Axis::Taps Axis::read_taps() const {
 }
 
 Axis forward_axis(dim_t in, dim_t out, dim_t taps, dim_t stride, dim_t dilation, dim_t pad) {
+  assert(in >= 1 && out >= 1 && taps >= 1 && stride >= 1 && dilation >= 1);
   return {in, out, taps, stride, dilation, -pad, 1, 0, out};
 }
 
@@ -67,6 +69,7 @@ PhaseAxis phase_axis(dim_t in, dim_t out, dim_t taps, dim_t stride, dim_t dilati
 
 std::vector<PhaseAxis> phase_axes(dim_t in, dim_t out, dim_t taps, dim_t stride, dim_t dilation,
                                   dim_t pad) {
+  assert(in >= 1 && out >= 1 && taps >= 1 && stride >= 1 && dilation >= 1);
   std::vector<PhaseAxis> phases;
   for (dim_t first = 0; first < std::min(taps, stride / std::gcd(stride, dilation)); ++first) {
     const dim_t at = (first * dilation - pad) % stride, phase = at < 0 ? at + stride : at;

@@ -2,6 +2,7 @@
 #include "ops/conv2d.h"
 
 #include <algorithm>
+#include <cassert>
 
 namespace pycnn {
 namespace {
@@ -118,6 +119,7 @@ dim_t Conv2dForward::workspace_floats() const {
 void conv2d_forward(const Conv2dForward& op, const float* x, const float* w,
                     const Epilogue& epilogue, float* y, std::uint8_t* arg, float* workspace,
                     Worker& worker) noexcept {
+  assert(w != nullptr && (workspace != nullptr || op.workspace_floats() == 0));
   if (op.crop.any()) {
     crop_weights(op.crop, w, workspace, worker);
     return run(op.pass, {x, nullptr, workspace, epilogue, y, arg}, worker);
@@ -198,6 +200,7 @@ Conv2dBackwardData make_conv2d_backward_data(const Conv2dShape& shape, Size2d po
 void pack_backward_data(const Conv2dBackwardData& op, const float* w, const float* bias,
                         float* packed, Worker& worker) noexcept {
   if (op.phases.empty()) return;
+  assert(w != nullptr && (packed != nullptr || op.packed_floats() == 0));
   const dim_t blocks = op.phases.front().pass.kblocks();  // the same in all phases
   const dim_t tasks = blocks * static_cast<dim_t>(op.phases.size());
   worker.parallel_for(tasks, [&](dim_t begin, dim_t end) noexcept {

@@ -3,6 +3,7 @@
 // [panel][row][column][channels of a tile], zero-padded, so a tap is only an offset; dy as
 // [k block][row][q][nr]. The kernel then sums over all rows of the block without leaving registers.
 #include <algorithm>
+#include <cassert>
 #include <cmath>
 
 #include "kernels/eltwise/eltwise.h"
@@ -261,6 +262,7 @@ void multiply_tap_row(const Op& op, const Task& t, PackedBlock& block, dim_t r, 
   float* out =
       dw + (t.g * op.weights.blocks() + kb) * op.weights.block_floats() + r * s.S * Cg * nr;
   const auto multiply = [&](const float* a, dim_t m, dim_t row) {
+    assert(0 < m && m <= op.tile->mr);
     args.a = a;
     args.c = out + row * nr;
     args.next = block.ahead.take(count * block.pixels);
@@ -330,12 +332,14 @@ void run_task(const Op& op, dim_t index, const Operands& in, float* dw, float* s
               Worker& worker) noexcept {
   const Task t = task_of(op, index);
   const dim_t first = op.rows() * t.chunk / op.chunks, last = op.rows() * (t.chunk + 1) / op.chunks;
+  assert(first < last && t.panel0 < t.panel1 && t.kb0 < t.kb1 && t.g < op.shape.G);
   PackedBlock block = scratch_block(op, t, in.x, worker);
   float* sum = dw;
   dim_t summed = 0;  // pixels in this section
   for (dim_t row = first; row < last; row = block.last) {
     block.first = row;
     block.last = std::min(last, row + op.block_rows);
+    assert(block.first < block.last);
     const dim_t length = row_pixels(op, row);
     if (row_pixels(op, block.last - 1) != length) --block.last;
     for (block.q0 = 0; block.q0 < length; block.q0 += block.pixels) {
@@ -359,6 +363,8 @@ void conv2d_backward_weights(const Conv2dBackwardWeights& op, const float* x, co
                              const std::uint8_t* arg, float* dw, float* workspace,
                              Worker& worker) noexcept {
   const dim_t count = op.weights.count();
+  assert(x != nullptr && dy != nullptr && dw != nullptr && (!op.unpool || arg != nullptr));
+  assert(workspace != nullptr || !op.partial());
   worker.parallel_for(op.tasks(), [&](dim_t begin, dim_t end) noexcept {
     for (dim_t task = begin; task < end; ++task) {
       const dim_t at = task_of(op, task).chunk * count;

@@ -2,6 +2,7 @@
 #include "ops/conv_pass.h"
 
 #include <algorithm>
+#include <cassert>
 #include <cmath>
 
 #include "kernels/reduce/reduce.h"
@@ -163,6 +164,8 @@ KBlock start_kblock(const ConvPass& op, const Tiling& tiling, dim_t kb, const fl
   args.beta = Beta::zero;
   args.epilogue = epilogue;
   if (epilogue.bias != nullptr) args.epilogue.bias = epilogue.bias + g * Kg + first;
+  assert(g < op.G && 0 < n && n <= tile.nr && tiling.count > 0 && 0 < tiling.m);
+  assert(tiling.m + (tiling.wide > 0 ? 1 : 0) <= tile.mr);
   return {g * Kg + first, g * Cg, weights + kb * op.h.taps * op.w.taps * Cg * tile.nr,
           tile.rows_kernel(std::min<dim_t>(tiling.m + 1, tile.mr), n),
           tile.rows_kernel(tiling.m, n)};
@@ -197,6 +200,7 @@ void run_row(const ConvPass& op, const Block& b, const Source& source, const Til
   const dim_t tap0 = op.h.first_tap(p), taps = std::max<dim_t>(0, op.h.end_tap(p) - tap0);
   args.b = k.weights + tap0 * op.w.taps * (op.merged() ? op.C : args.k) * op.tile->nr;
   args.count = taps * op.segments();
+  assert(args.count <= static_cast<dim_t>(op.tap_offset.size()));
   const dim_t image = op.staged() ? (n - b.n0) * source.rows : n * op.h.in;
   const dim_t row =
       image + (op.read_h.apart ? (p - b.p0) * op.h.taps + tap0
@@ -245,6 +249,8 @@ void pool_rows(const ConvPass& op, const Block& b, const Target& target, const C
 
 void run_task(const ConvPass& op, dim_t task, const ConvOperands& io, float* scratch) noexcept {
   const Block b = block_of(op, task);
+  assert(b.n0 < b.n1 && b.p0 < b.p1 && b.q0 < b.q1 && b.kb0 < b.kb1);
+  assert(scratch != nullptr || op.scratch_floats() == 0);
   const Source source = op.staged() ? stage(op, b, io, scratch) : Source{io.x, 0, 0, op.h.in};
   const Target target =
       op.pool ? Target{scratch + staged_floats(op), b.n0, b.p0, op.block.rows, op.w.out}
@@ -324,6 +330,8 @@ dim_t ConvPass::scratch_floats() const {
 }
 
 void prepare(ConvPass& op, Isa isa) {
+  assert(op.N >= 0 && op.G >= 1 && op.C >= op.G && op.K >= op.G);
+  assert(op.C % op.G == 0 && op.K % op.G == 0 && op.h.taps >= 0 && op.w.taps >= 0);
   op.tile = &select_brgemm(op.K / op.G, isa);
   op.reduce = &reduce_kernels(isa);
   choose_blocking(op);
@@ -339,6 +347,10 @@ void prepare(ConvPass& op, Isa isa) {
 }
 
 void run(const ConvPass& op, const ConvOperands& operands, Worker& worker) noexcept {
+  assert(op.tile != nullptr && operands.y != nullptr && operands.x != nullptr);
+  assert(operands.weights != nullptr || op.h.taps * op.w.taps == 0);
+  assert(!op.unpool || operands.x_arg != nullptr);
+  assert(!op.pool || (!operands.epilogue.residual && !operands.epilogue.gate));
   worker.parallel_for(op.tasks(), [&](dim_t begin, dim_t end) noexcept {
     for (dim_t task = begin; task < end; ++task) {
       run_task(op, task, operands, worker.scratch_floats());

@@ -2,6 +2,7 @@
 #include "ops/crop.h"
 
 #include <algorithm>
+#include <cassert>
 
 #include "ops/axis.h"
 
@@ -12,6 +13,7 @@ namespace {
 template <class Visit>
 void for_each_run(const KernelCrop& crop, Worker& worker, Visit visit) noexcept {
   const PackedWeights &whole = crop.whole, &part = crop.part;
+  assert(crop.r + part.R <= whole.R && crop.s + part.S <= whole.S && part.nr == whole.nr);
   const dim_t column = whole.C / whole.G * whole.nr;
   worker.parallel_for(whole.G * whole.blocks() * part.R, [&](dim_t begin, dim_t end) noexcept {
     for (dim_t i = begin; i < end; ++i) {

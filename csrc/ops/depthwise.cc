@@ -2,6 +2,7 @@
 #include "ops/depthwise.h"
 
 #include <algorithm>
+#include <cassert>
 
 #include "kernels/eltwise/eltwise.h"
 
@@ -263,6 +264,7 @@ void fill_background(const DepthwisePass& op, const Epilogue& epilogue, float* y
 
 void depthwise_gather(const DepthwisePass& op, const float* x, const float* w,
                       const Epilogue& epilogue, float* y, Worker& worker) noexcept {
+  assert(x != nullptr && w != nullptr && y != nullptr && op.C >= 1);
   if (op.background) fill_background(op, epilogue, y, worker);
   if (op.rows.empty() || op.columns.empty()) return;
   const dim_t height = op.H_out, rows = op.N * height;
@@ -300,6 +302,7 @@ DepthwiseBackwardWeights make_depthwise_backward_weights(const Conv2dShape& s, I
 void depthwise_backward_weights(const DepthwiseBackwardWeights& op, const float* x, const float* dy,
                                 float* dw, float* workspace, Worker& worker) noexcept {
   const dim_t groups = op.groups();
+  assert(x != nullptr && dy != nullptr && dw != nullptr && (workspace || op.chunks == 1));
   worker.parallel_for(op.chunks * groups, [&](dim_t begin, dim_t end) noexcept {
     for (dim_t task = begin; task < end; ++task) {
       const dim_t at = task / groups * op.count();

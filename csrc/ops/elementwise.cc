@@ -2,6 +2,7 @@
 #include "ops/elementwise.h"
 
 #include <algorithm>
+#include <cassert>
 
 #include "base/shape.h"
 #include "kernels/eltwise/eltwise.h"
@@ -24,10 +25,14 @@ void for_blocks(dim_t count, Worker& worker, Body&& body) noexcept {
 
 }  // namespace
 
-Elementwise make_elementwise(dim_t count, Isa isa) { return {count, &eltwise_kernels(isa)}; }
+Elementwise make_elementwise(dim_t count, Isa isa) {
+  assert(count >= 0);
+  return {count, &eltwise_kernels(isa)};
+}
 
 void add_chunks(const Elementwise& op, float* partial, dim_t chunks, float* sum,
                 Worker& worker) noexcept {
+  assert(chunks >= 1 && partial != nullptr && sum != nullptr);
   worker.parallel_for(ceil_div(op.count, kChunkPiece), [&](dim_t first, dim_t last) noexcept {
     const dim_t begin = first * kChunkPiece, end = std::min(op.count, last * kChunkPiece);
     for (dim_t d = 1; d < chunks; d *= 2) {
@@ -42,6 +47,7 @@ void add_chunks(const Elementwise& op, float* partial, dim_t chunks, float* sum,
 
 void add_forward(const Elementwise& op, const float* a, const float* b, float* y,
                  Worker& worker) noexcept {
+  assert(op.count == 0 || (a != nullptr && b != nullptr && y != nullptr));
   for_blocks(op.count, worker,
              [&](dim_t i, dim_t count) noexcept { op.kernels->add(a + i, b + i, y + i, count); });
 }
@@ -51,6 +57,7 @@ Activation make_activation(dim_t count, ActivationKind kind, float alpha, Isa is
 }
 
 void activation_forward(const Activation& op, const float* x, float* y, Worker& worker) noexcept {
+  assert(op.map.count == 0 || (x != nullptr && y != nullptr));
   const auto map = op.map.kernels->activation[static_cast<int>(op.kind)];
   for_blocks(op.map.count, worker,
              [&](dim_t i, dim_t count) noexcept { map(x + i, y + i, count, op.alpha); });
@@ -58,12 +65,14 @@ void activation_forward(const Activation& op, const float* x, float* y, Worker& 
 
 void activation_backward(const Activation& op, const float* y, const float* dy, float* dx,
                          Worker& worker) noexcept {
+  assert(op.map.count == 0 || (y != nullptr && dy != nullptr && dx != nullptr));
   const auto map = op.map.kernels->activation_gradient[static_cast<int>(op.kind)];
   for_blocks(op.map.count, worker,
              [&](dim_t i, dim_t count) noexcept { map(y + i, dy + i, dx + i, count, op.alpha); });
 }
 
 Dropout make_dropout(dim_t count, float rate, std::uint32_t stream, Isa isa) {
+  assert(rate >= 0 && rate < 1);
   return {make_elementwise(count, isa), rate, stream};
 }
 

@@ -2,6 +2,7 @@
 #include "ops/optimizer.h"
 
 #include <algorithm>
+#include <cassert>
 #include <cmath>
 #include <initializer_list>
 
@@ -70,6 +71,7 @@ Sgd make_sgd(dim_t count, float momentum, bool nesterov, float weight_decay, Isa
 
 void sgd_update(const Sgd& op, float learning_rate, float* w, const float* g, float* velocity,
                 Worker& worker) noexcept {
+  assert(w != nullptr && g != nullptr && (velocity != nullptr || op.momentum == 0));
   const SgdStep step = constants(op, learning_rate);
   for_blocks(op.count, worker, [&](dim_t i, dim_t count) noexcept {
     update(op, step, g + i, w + i, velocity ? velocity + i : nullptr, count);
@@ -101,6 +103,7 @@ double adam_alpha(const Adam& op, float learning_rate, dim_t step) noexcept {
 
 void adam_update(const Adam& op, float learning_rate, dim_t step, float* w, const float* g,
                  float* m, float* v, Worker& worker) noexcept {
+  assert(step >= 1 && w != nullptr && g != nullptr && m != nullptr && v != nullptr);
   const AdamStep now = constants(op, learning_rate, step);
   for_blocks(op.count, worker, [&](dim_t i, dim_t count) noexcept {
     op.kernels->adam(now, g + i, w + i, m + i, v + i, count);
@@ -126,6 +129,7 @@ float largest_magnitude(const float* x, dim_t count, Isa isa) noexcept {
 
 void moving_average_update(const MovingAverage& op, float* average, const float* sample,
                            Worker& worker) noexcept {
+  assert(average != nullptr && sample != nullptr && average != sample);
   const float gain = static_cast<float>(1 - static_cast<double>(op.momentum));
   for_blocks(op.count, worker, [&](dim_t first, dim_t count) noexcept {
     for (dim_t i = first; i < first + count; ++i) {

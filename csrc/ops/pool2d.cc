@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cassert>
 
 #include "kernels/pool/pool.h"
 #include "kernels/reduce/reduce.h"
@@ -63,6 +64,7 @@ void for_runs(const Pool2dShape& s, dim_t p, Body&& body) noexcept {
     run.pixels = q == left && right > left ? right - left : 1;
     run.columns = columns.end - columns.begin;
     run.first_index = rows.begin * s.S + columns.begin;
+    assert(run.rows >= 1 && run.columns >= 1);  // a window meets the image
     run.divisor = static_cast<float>(run.rows * run.columns);
     body(run, q, (top * s.W + q * s.stride.w - s.pad.left + columns.begin) * s.C);
   }
@@ -108,6 +110,7 @@ void average_many_taps(const Pool2d& op, const PoolRun& run, const float* x, flo
 }  // namespace
 
 Pool2d make_pool2d(const Pool2dShape& shape, Isa isa) {
+  assert(shape.N >= 0 && shape.C >= 1 && shape.P() >= 1 && shape.Q() >= 1);
   return {shape, &pool_kernels(isa), &reduce_kernels(isa)};
 }
 
@@ -132,6 +135,7 @@ void max_pool2d_forward(const Pool2d& op, const float* x, float* y, std::uint8_t
 void max_pool2d_backward_row(const Pool2d& op, const std::uint8_t* arg, const float* dy, dim_t h,
                              float* dx) noexcept {
   const Pool2dShape& s = op.shape;
+  assert(0 <= h && h < s.H && arg != nullptr && dy != nullptr && dx != nullptr);
   const Range windows = windows_over(h, s.stride.h, s.pad.top, s.R, s.P());
   const PoolRow geometry = row_of(s, h, windows);
   const bool once = geometry.windows == 1 && s.stride.w >= s.S;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cassert>
 
 #include "kernels/eltwise/eltwise.h"
 #include "kernels/reduce/reduce.h"
@@ -42,6 +43,7 @@ void sum_blocks(const Upsample2d& op, const float* dy, float* dx) noexcept {
 }  // namespace
 
 Upsample2d make_upsample2d(dim_t rows, dim_t W, dim_t C, Size2d factor, Isa isa) {
+  assert(rows >= 0 && W >= 1 && C >= 1 && factor.h >= 1 && factor.w >= 1);
   return {rows, W, C, factor, &eltwise_kernels(isa), &reduce_kernels(isa)};
 }
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ops/weights.h"
 
+#include <cassert>
+
 #include "kernels/brgemm/brgemm.h"
 
 namespace pycnn {
@@ -30,6 +32,7 @@ void for_each_weight(const PackedWeights& w, Visit visit) {
 }  // namespace
 
 PackedWeights make_packed_weights(dim_t R, dim_t S, dim_t C, dim_t K, dim_t G, Isa isa) {
+  assert(R >= 1 && S >= 1 && G >= 1 && C % G == 0 && K % G == 0);
   const PackedWeights w{R, S, C, K, G, select_brgemm(K / G, isa).nr};
   // Nothing that is made of the layout overflows, though the last block of columns is filled up.
   (void)(Checked(G) * w.blocks() * w.nr * R * S * (C / G));

@@ -2,6 +2,7 @@
 #include "plan/lower.h"
 
 #include <algorithm>
+#include <cassert>
 #include <cstring>
 #include <numeric>
 
@@ -181,6 +182,7 @@ void Lowering::assign_buffers(std::size_t i) {
 }
 
 void Lowering::touch(BufferId buffer, int step) {
+  assert(step >= 0);
   if (!buffer.has_value()) return;
   std::optional<StepRange>& used = program_.buffers[buffer].used;
   if (!used) used = StepRange{step, step};
@@ -192,6 +194,7 @@ void Lowering::add_step(const std::string& op, const std::string& name, StepFn r
 }
 
 BufferId Lowering::workspace(dim_t floats) {
+  assert(floats >= 0);
   if (floats == 0) return kNoBuffer;
   const BufferId buffer = new_buffer(float_bytes(floats));
   touch(buffer, static_cast<int>(program_.steps.size()));

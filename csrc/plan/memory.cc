@@ -2,6 +2,7 @@
 #include "plan/memory.h"
 
 #include <algorithm>
+#include <cassert>
 #include <numeric>
 
 #include "base/checked.h"
@@ -31,6 +32,7 @@ ArenaLayout place(const std::vector<Lifetime>& buffers) {
   layout.offsets.resize(buffers.size());
   std::vector<std::size_t> placed;  // sorted by offset
   for (const std::size_t i : order) {
+    assert(0 <= buffers[i].first && buffers[i].first <= buffers[i].last);
     const std::size_t bytes = aligned(buffers[i].bytes);
     std::size_t offset = 0;
     for (const std::size_t j : placed) {

@@ -11,6 +11,8 @@
 // is touched.
 #pragma once
 
+#include <cassert>
+
 #include "base/arch.h"
 #include "base/types.h"
 
@@ -69,7 +71,10 @@ struct BrgemmTile {
   BrgemmFn columns_kernel(dim_t m, dim_t n) const { return columns[index(m, n)]; }
 
  private:
-  dim_t index(dim_t m, dim_t n) const { return ((n + lanes - 1) / lanes - 1) * mr + m - 1; }
+  dim_t index(dim_t m, dim_t n) const {
+    assert(1 <= m && m <= mr && 1 <= n && n <= nr);
+    return ((n + lanes - 1) / lanes - 1) * mr + m - 1;
+  }
 };
 
 struct BrgemmFamily {

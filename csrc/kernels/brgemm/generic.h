@@ -56,6 +56,7 @@ template <class V, int MR, int NV>
 template <class V, int MR, int NV, int NR>
 void rows_kernel(const BrgemmArgs& args) noexcept {
   const BrgemmArgs p = args;
+  assert(dim_t{NV - 1} * V::lanes < p.n && p.n <= dim_t{NV} * V::lanes && p.count >= 0);
   const bool full = p.n == dim_t{NV} * V::lanes;
   const typename V::Mask tail = V::tail_mask(p.n - dim_t{NV - 1} * V::lanes);
   V acc[MR][NV];
@@ -79,6 +80,7 @@ void rows_kernel(const BrgemmArgs& args) noexcept {
 template <class V, int MR, int NV, int NR>
 void columns_kernel(const BrgemmArgs& args) noexcept {
   const BrgemmArgs p = args;
+  assert(dim_t{NV - 1} * V::lanes < p.n && p.n <= dim_t{NV} * V::lanes && p.count >= 0);
   const bool full = p.n == dim_t{NV} * V::lanes;
   const typename V::Mask tail = V::tail_mask(p.n - dim_t{NV - 1} * V::lanes);
   V acc[MR][NV];
@@ -138,6 +140,7 @@ template <class V, int NV>
 template <class V>
 void pack_panels(const PackArgs& args) noexcept {
   const PackArgs p = args;
+  assert(1 <= p.width && p.width <= 4 * V::lanes && p.pixels >= 0 && p.channels >= 0);
   switch ((p.width + V::lanes - 1) / V::lanes) {
     case 1:
       return pack_pixels<V, 1>(p);

@@ -98,6 +98,7 @@ const CorrelateFn* correlate_kernels(const DepthwiseRun& run) {
 template <class V>
 void correlate(const DepthwiseRun& run, const float* x, const float* w, const Epilogue& epilogue,
                float* y) noexcept {
+  assert(run.pixels >= 1 && run.C >= 1 && run.rows >= 0 && run.columns >= 0);
   const CorrelateFn* kernels = correlate_kernels<V>(run);
   Epilogue here = epilogue;
   const dim_t blocks = (run.pixels + kPixels - 1) / kPixels;
@@ -153,6 +154,7 @@ constexpr AccumulateFn<V> kAccumulate[kTapSide][kTapSide] = {
 // The taps in rectangles whose sums fit in registers; dy is read again for each.
 template <class V>
 void accumulate(const DepthwiseRun& run, const float* x, const float* dy, float* dw) noexcept {
+  assert(run.pixels >= 1 && run.C >= 1 && run.rows >= 0 && run.columns >= 0);
   const auto side = [](dim_t left) { return left < kTapSide ? left : dim_t{kTapSide}; };
   for (dim_t r = 0; r < run.rows; r += kTapSide) {
     for (dim_t s = 0; s < run.columns; s += kTapSide) {
