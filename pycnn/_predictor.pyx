@@ -17,7 +17,15 @@ cdef extern from "bind/predict.h":
         size_t input_floats
         size_t output_floats
         int (*run)(void* plan, const float* x, float* y) noexcept nogil
+        const char* (*message)() noexcept nogil
     const char* PYCNN_PREDICT_CAPSULE
+
+
+cdef extern from *:
+    """
+    static PyObject* pycnn_raised(void) { return NULL; }
+    """
+    object pycnn_raised()  # raises what is set
 
 
 cdef class Predictor:
@@ -62,7 +70,7 @@ cdef class Predictor:
         with nogil:
             failed = self._plan.run(self._plan.plan, &x[0], &y[0])
         if failed:
-            raise RuntimeError("predictor: the run failed")
+            self._fail(failed)
 
     def __call__(self, x):
         cdef Py_buffer buffer
@@ -85,8 +93,14 @@ cdef class Predictor:
         finally:
             PyBuffer_Release(&buffer)
         if failed:
-            raise RuntimeError("predictor: the run failed")
+            self._fail(failed)
         return result
+
+    cdef int _fail(self, int failed) except -1:
+        """Raises what stopped the run."""
+        if failed == 2:
+            pycnn_raised()
+        raise RuntimeError(f"predictor: {self._plan.message().decode()}")
 
     cdef int _check(self, Py_buffer* x) except -1:
         """Refuses what is not a float32 array of exactly the input's shape."""

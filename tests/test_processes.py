@@ -93,6 +93,35 @@ def test_a_fork_while_another_thread_runs_the_plan(what):
     assert run(FORK_WHILE_RUNNING, what) == "ok\n"
 
 
+FORK_IN_UPDATES = """
+x = Input((256,))
+layers = [Dense(512, kernel_initializer="ones") for _ in range(2)]
+model = pycnn.Model(x, Add()([layer(x) for layer in layers]))
+model.compile(pycnn.optimizers.SGD(1e-6, momentum=0.9), "mse")
+data, y, stop = np.ones((2, 256), np.float32), np.zeros((2, 512), np.float32), threading.Event()
+model.train_on_batch(data, y)
+def work():
+    while not stop.is_set(): model.train_on_batch(data, y)
+worker = threading.Thread(target=work)
+worker.start()
+torn = 0
+for _ in range(60):
+    child = os.fork()
+    if child == 0:
+        a, _, b, _ = [v.core.get() for v in model.weights]
+        os._exit(0 if np.array_equal(a, b) else 1)
+    torn += os.waitpid(child, 0)[1] != 0
+stop.set()
+worker.join()
+print(torn)
+"""
+
+
+@LINUX
+def test_a_forked_child_has_the_weights_of_a_whole_step():
+    assert run(FORK_IN_UPDATES) == "0\n"
+
+
 # --- signals --------------------------------------------------------------------------------------
 
 HANDLER = """

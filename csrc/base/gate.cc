@@ -9,8 +9,6 @@ namespace pycnn {
 namespace {
 
 std::atomic<std::uint32_t> forks{0};
-[[maybe_unused]] const int fork_handler =
-    pthread_atfork(nullptr, nullptr, [] { forks.fetch_add(1, std::memory_order_relaxed); });
 
 constexpr std::uint32_t kOpening = 0xFFFFFFFFu;  // of Gate::process_: somebody is opening it
 
@@ -22,6 +20,19 @@ void wait_for(const std::atomic<T>& value, T wanted) noexcept {
 }
 
 }  // namespace
+
+Gate& fork_gate() noexcept {
+  static Gate gate;
+  return gate;
+}
+
+struct ForkHandlers {
+  static void before() { fork_gate().enter(Access::exclusive); }
+  static void in_parent() { fork_gate().leave(Access::exclusive); }
+  static void in_child() { forks.fetch_add(1, std::memory_order_relaxed); }  // opens every gate
+};
+[[maybe_unused]] static const int fork_handlers =
+    pthread_atfork(ForkHandlers::before, ForkHandlers::in_parent, ForkHandlers::in_child);
 
 std::uint32_t fork_count() noexcept { return forks.load(std::memory_order_relaxed); }
 

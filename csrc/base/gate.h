@@ -27,6 +27,7 @@ class Gate {
 
  private:
   friend class Entry;
+  friend struct ForkHandlers;
   void enter(Access access) noexcept;
   void leave(Access access) noexcept;
   void open_in_child() noexcept;
@@ -77,6 +78,9 @@ class JointEntry {
  private:
   std::optional<Entry> entry_;
 };
+
+// Entered (shared) while weights change: a fork waits, so that the child has a whole step too.
+Gate& fork_gate() noexcept;
 
 std::uint32_t fork_count() noexcept;  // between this process and the one that loaded the library
 

@@ -159,16 +159,19 @@ struct Lent {
   py::object plan;
 };
 
+thread_local std::string lent_failure;
+
 int run_lent(void* plan, const float* x, float* y) {
   RunRequest request;
   request.inputs[0] = x;
   request.outputs[0] = y;
+  if (PyThread_get_thread_ident() == main_thread) request.interrupted = signal_pending;
   try {
-    static_cast<Plan*>(plan)->run(request);
-  } catch (const std::exception&) {
+    return static_cast<Plan*>(plan)->run(request).interrupted ? 2 : 0;
+  } catch (const std::exception& error) {
+    lent_failure = error.what();
     return 1;  // no exception may cross into C
   }
-  return 0;
 }
 
 // For plans with one float input and one output per sample, and nothing to train.
@@ -181,8 +184,9 @@ py::capsule lend(const py::object& self) {
   const auto floats = [&](const Shape& shape) {
     return static_cast<std::size_t>(shape.with_batch(plan.batch()).count());
   };
-  auto* lent =
-      new Lent{{&plan, floats(inputs[0]->shape), floats(plan.output_shape(0)), run_lent}, self};
+  auto* lent = new Lent{{&plan, floats(inputs[0]->shape), floats(plan.output_shape(0)), run_lent,
+                         [] { return lent_failure.c_str(); }},
+                        self};
   return py::capsule(lent, PYCNN_PREDICT_CAPSULE, [](PyObject* capsule) {
     delete static_cast<Lent*>(PyCapsule_GetPointer(capsule, PYCNN_PREDICT_CAPSULE));
   });

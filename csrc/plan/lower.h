@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "base/gate.h"
 #include "base/id.h"
 #include "base/parallel.h"
 #include "base/rng.h"
@@ -35,6 +36,7 @@ struct RunContext {
   bool weights_changed = true;               // since the plan's last complete run
   bool failed = false;                       // set by a check step: the steps after it are skipped
   const std::string* overflowing = nullptr;  // whose update would not be finite
+  std::optional<Entry> updating = {};        // of the fork gate, from before the first update on
 
   float* floats(BufferId id) const { return reinterpret_cast<float*>(bytes(id)); }
   std::uint8_t* indices(BufferId id) const { return reinterpret_cast<std::uint8_t*>(bytes(id)); }

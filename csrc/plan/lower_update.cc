@@ -55,6 +55,7 @@ void Lowering::lower_guards() {
         return;
       }
       for (const auto& guard : guards) guard->commit();
+      run.updating.emplace(fork_gate(), Access::shared, "update");
     });
   });
   program_.steps.back().is_check = true;

@@ -174,6 +174,7 @@ void Plan::execute(bool (*interrupted)(), std::vector<double>* seconds) {
   if (!complete) return;
   for (const auto& variable : program_.updated) variable->changed();
   if (counts_) optimizer_->set_iterations(context_.random.step);
+  context_.updating.reset();
 }
 
 void Plan::accept(const RunRequest& request) {
