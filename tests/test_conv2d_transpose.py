@@ -193,6 +193,25 @@ def test_two_uses_of_a_kernel_add_their_gradients(isa):
     assert_equal(dw, expected + reference.conv2d_backward_weights(x, dh, w.shape), "dw")
 
 
+@pytest.mark.parametrize("batch", [1, 2, 5])
+def test_weights_kept_packed_survive_the_steps_before_theirs(isa, batch):
+    """What is kept from run to run has memory of its own from the first step of a run on."""
+    x = small_integers((batch, 11, 2, 4), 1)
+    w = [small_integers(shape, 2) for shape in ((1, 1, 5, 4), (4, 4, 3, 5), (2, 2, 2, 3))]
+
+    def build(graph: _core.Graph, v: dict[str, int]) -> list[int]:
+        y = graph.conv2d_transpose(v["x"], v["w0"], padding="same")
+        y = graph.conv2d_transpose(y, v["w1"], strides=(2, 2))
+        return [graph.conv2d_transpose(y, v["w2"], strides=(2, 2))]
+
+    net = Net(build, {"x": x}, {f"w{i}": array for i, array in enumerate(w)}, Setting(isa))
+    y = reference.conv2d_transpose(x, w[0], padding="same")
+    y = reference.conv2d_transpose(y, w[1], strides=(2, 2))
+    y = reference.conv2d_transpose(y, w[2], strides=(2, 2))
+    for run_number in range(3):
+        assert_equal(net.run()[0], y, f"run {run_number}")
+
+
 def test_weights_kept_packed_follow_the_parameters(isa):
     """Plans without updates pack once; they see set() and the steps of a training plan."""
     x, w = small_integers((2, 5, 4, 9), 1), small_integers((3, 3, 7, 9), 2)

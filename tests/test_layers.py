@@ -355,6 +355,13 @@ def test_layers_of_several_inputs_refuse_different_shapes_and_single_inputs():
         layers.Add()(Input((3,)))
 
 
+def test_activation_none_is_linear():
+    """As in Keras, and as every layer that takes an activation has it."""
+    x = Input((3,))
+    model = Model(x, layers.Activation(None)(x))
+    np.testing.assert_array_equal(model.predict(np.ones((2, 3))), np.ones((2, 3)))
+
+
 def test_arrays_are_not_symbolic():
     with pytest.raises(TypeError, match="arrays go to model"):
         layers.Dense(3)(np.zeros((2, 3)))

@@ -265,6 +265,18 @@ def test_nan_reaches_the_loss(kind, isa):
             assert np.isnan(gradient[at]), (shape, at)
 
 
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.sparse], ids=lambda k: k.name)
+def test_rows_of_unknown_labels_read_no_memory_of_others(isa, kind):
+    """Their gradient is NaN, of the same bits whatever lay there before."""
+    inputs = {"y_true": np.array([0, -1, 7], np.int32), "y_pred": np.full((3, 7), 0.5)}
+    found = {}
+    for memory in ("planned", "guard_end", "guard_begin"):  # guarded memory begins as 0xFF
+        _, gradient = run(loss_and_gradient(kind), inputs, {}, Setting(isa, memory))
+        assert np.isfinite(gradient[0]).all() and np.isnan(gradient[1:]).all()
+        found[gradient.tobytes()] = memory
+    assert len(found) == 1, found
+
+
 def test_huge_logits_have_finite_losses(isa):
     for kind in KINDS[4:]:
         x = np.array([[1e4, -1e4], [-1e4, 1e4]])

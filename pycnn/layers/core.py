@@ -89,15 +89,19 @@ class Dense(Layer):
 
 @dataclass(eq=False, repr=False)
 class Activation(Layer):
-    """y = f(x). Shape: (N, ...) -> the same; softmax runs over the last axis"""
+    """y = f(x). Shape: (N, ...) -> the same; softmax runs over the last axis
 
-    activation: str
+    Args:
+        activation: a name, see pycnn.activations; None is linear.
+    """
+
+    activation: str | None
 
     def check(self) -> None:
         checked_activation(self.name, self.activation)
 
     def build(self, graph: GraphBuilder, x: int) -> int:
-        return add_activation(graph, x, self.activation)
+        return add_activation(graph, x, self.activation or "linear")
 
 
 @dataclass(eq=False, repr=False)

@@ -201,7 +201,8 @@ void sparse_logits_gradient(const void* y_true, const float* x, float scale, flo
   const auto* label = static_cast<const std::int32_t*>(y_true);
   for (dim_t row = 0; row < rows; ++row, x += classes, dx += classes) {
     const bool known = inside(label[row], classes);
-    const V share = V::set1(known ? scale / row_exp<V>(x, dx, classes) : kNaN);
+    const float sum = row_exp<V>(x, dx, classes);  // writes dx, which map() reads
+    const V share = V::set1(known ? scale / sum : kNaN);
     map<V>([share](V e) { return e * share; }, classes, dx, dx);
     if (known) dx[label[row]] -= scale;
   }
