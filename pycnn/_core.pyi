@@ -238,6 +238,9 @@ class Plan:
     @property
     def operations(self) -> float:
         """Multiply-adds of convolutions and dense layers in one run."""
+    @property
+    def kernels_packed(self) -> int:
+        """How often runs have packed a kernel of a transposed convolution anew."""
     def run(
         self,
         inputs: Sequence[NDArray[Any]],

@@ -8,7 +8,9 @@ import hashlib
 import numpy as np
 from engine import Array, threads
 
+import pycnn
 from pycnn import _core
+from pycnn.programs import make_plan, predict_graph, train_graph
 
 SLOTS = {"sgd": ("velocity",), "adam": ("m", "v")}
 EPSILON = 1e-3
@@ -115,3 +117,12 @@ def state_of(net: SmallCnn) -> str:
     for slot in SLOTS[net.optimizer]:
         arrays += [net.parameters.get(name, slot) for name in net.parameters.names()]
     return hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest()
+
+
+def plan_of(model: pycnn.Model, mode: str, batch: int) -> _core.Plan:
+    """A plan as the model makes it itself, to "predict" or to "train"."""
+    network = model.network
+    if mode == "predict":
+        return make_plan(predict_graph(network).core, network.parameters, batch)
+    graph = train_graph(network, model.objective, model.is_trained)
+    return make_plan(graph.core, network.parameters, batch, model.optimizer.state)

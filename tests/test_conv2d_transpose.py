@@ -251,6 +251,28 @@ def test_weights_kept_packed_follow_the_parameters(isa):
         np.testing.assert_allclose(net.run()[0], expected, rtol=1e-5, atol=1e-4)
 
 
+def test_kernels_are_packed_again_only_where_weights_changed(isa):
+    """Two layers; a plan packs both in its first run, and after any change, and never else."""
+    x, w, u = (small_integers(s, 3) for s in ((2, 3, 3, 5), (2, 2, 4, 5), (2, 2, 6, 4)))
+
+    def build(graph: _core.Graph, v: dict[str, int]) -> list[int]:
+        y = graph.conv2d_transpose(v["x"], v["w"], strides=(2, 2))
+        return [graph.conv2d_transpose(y, v["u"])]
+
+    for threads in (1, 2):
+        net = Net(build, {"x": x}, {"w": w, "u": u}, Setting(isa, threads=threads))
+        single = net.make_plan(1)
+        counts = []
+        for change in (False, False, True, False):
+            if change:
+                net.parameters.set("u", stored(u + 1))
+            net.run()
+            counts.append(net.plan.kernels_packed)
+        assert counts == [2, 2, 4, 4]
+        single.run(net.inputs)
+        assert single.kernels_packed == 2  # each plan has its own
+
+
 @settings(max_examples=25)
 @given(transposed_shapes(max_size=5, max_channels=5), seeds)
 def test_nan_propagates(isa, case, seed):

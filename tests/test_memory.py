@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from networks import plan_of
 
 import pycnn
 from pycnn.layers import (
@@ -78,5 +79,5 @@ def test_arenas_are_within_a_twentieth_of_the_lower_bound(make, batch):
     shape = (batch, *model.input_shape[1:])
     model.train_on_batch(np.zeros(shape, np.float32), np.zeros(batch, np.int64))
     for mode in ("predict", "train"):
-        plan = model._program(mode).plan(batch)
+        plan = plan_of(model, mode, batch)
         assert plan.arena_lower_bound <= plan.arena_bytes <= 1.05 * plan.arena_lower_bound, mode

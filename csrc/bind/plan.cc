@@ -247,6 +247,7 @@ void register_plan(py::module_& m) {
       .def_property_readonly("useful_threads", &Plan::useful_threads)
       .def_property_readonly("scratch_bytes", &Plan::scratch_bytes)
       .def_property_readonly("operations", &Plan::operations)
+      .def_property_readonly("kernels_packed", &Plan::kernels_packed)
       .def(
           "run",
           [](Plan& plan, const std::vector<py::array>& inputs,

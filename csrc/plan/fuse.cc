@@ -229,8 +229,9 @@ class Fuser {
       if (node.op == OpKind::conv2d_backward_data) return node.inputs[0];
       return node.op == OpKind::conv2d_backward_weights ? node.inputs[1] : kNoValue;
     };
-    const auto able = [&](const Node* node) {
-      return dy_of(*node) == dx && !is_depthwise_conv(*node);
+    const auto able = [&](const Node* node) {  // and reads dx as its dy only
+      return dy_of(*node) == dx && std::ranges::count(readers, node) == 1 &&
+             !is_depthwise_conv(*node);
     };
     if (static_cast<int>(readers.size()) != uses_[dx] ||
         !std::all_of(readers.begin(), readers.end(), able)) {

@@ -34,6 +34,7 @@ struct RunContext {
   float learning_rate = 0;
   RandomState random;
   bool weights_changed = true;               // since the plan's last complete run
+  std::int64_t kernels_packed = 0;           // of transposed convolutions, in all runs so far
   bool failed = false;                       // set by a check step: the steps after it are skipped
   const std::string* overflowing = nullptr;  // whose update would not be finite
   std::optional<Entry> updating = {};        // of the fork gate, from before the first update on

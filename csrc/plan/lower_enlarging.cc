@@ -24,6 +24,7 @@ void Lowering::lower_conv2d_transpose(const Node& node) {
   add_step("conv2d_transpose", node.name, [=](RunContext& run, Worker& worker) {
     const Epilogue epilogue{run.floats(bias), run.floats(residual), nullptr, 0, act};
     if (!kept || run.weights_changed) {
+      if (worker.id() == 0) ++run.kernels_packed;
       pack_backward_data(op, run.floats(w), run.floats(bias), run.floats(packed), worker);
     }
     conv2d_backward_data(op, run.floats(x), nullptr, run.floats(packed), epilogue, run.floats(y),

@@ -78,6 +78,7 @@ class Plan {
   bool counts_steps() const { return counts_; }  // in the optimizer it was given
   std::size_t scratch_bytes() const { return program_.scratch_bytes; }  // of each thread
   double operations() const { return operations_; }                     // multiply-adds of a run
+  std::int64_t kernels_packed() const { return context_.kernels_packed; }
 
   // Shape, type and contents of an output after a run, in the user's layout.
   Shape output_shape(int index) const;
