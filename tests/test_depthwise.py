@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
-from engine import GUARDS, Array, Check, Net, Setting, assert_guarded
+from engine import GUARDS, Array, Check, Net, Setting, assert_equal, assert_guarded
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import ConvShape, conv_shapes, random_array, seeds
+from strategies import ConvShape, conv_shapes, random_array, seeds, small_integers
 from test_conv2d import (
     NAMES,
     all_passes,
@@ -167,6 +169,21 @@ CHECKS = [
     Check(check_gates, SMALL),
     Check(check_pooled, SMALL),
 ]
+
+
+@pytest.mark.parametrize("strides", [(2**31 - 1, 5), (5, 2**31 - 1), (2**31 - 1, 2**31 - 1)])
+def test_strides_beyond_the_image_cost_no_time(isa, strides):
+    """Each row of the result looked for its next row's input, a row of the image at a time."""
+    x, w = small_integers((1, 11, 2, 3), 1), small_integers((2, 3, 1, 3), 2)
+    options = {"strides": strides, "padding": (0, 0, 2, 1), "groups": 3}
+
+    def build(graph: _core.Graph, v: dict[str, int]) -> list[int]:
+        return [graph.conv2d(v["x"], v["w"], **options)]
+
+    net = Net(build, {"x": x}, {"w": w}, Setting(isa))
+    start = time.perf_counter()
+    assert_equal(net.run()[0], reference.conv2d(x, w, **options), "y")
+    assert time.perf_counter() - start < 1
 
 
 @pytest.mark.parametrize("memory", GUARDS)

@@ -95,7 +95,6 @@ void for_runs(const DepthwiseAxis& rows, dim_t o, const DepthwiseAxis& columns, 
              .column_stride = w.tap_step * C,
              .x_step = w.step * C,
              .y_step = w.out_step * C,
-             .new_rows = h.step,
              .new_row_stride = w.in * C,
              .y_ahead = w.out_size * C,
              .w_row_stride = rows.weight_step * S * C,
@@ -114,6 +113,8 @@ void for_runs(const DepthwiseAxis& rows, dim_t o, const DepthwiseAxis& columns, 
     const dim_t x_column = w.at(taps.column) + run.first_tap * w.tap_step;
     const dim_t w_row = rows.weight_at + first_row * rows.weight_step;
     const dim_t w_column = columns.weight_at + run.first_tap * columns.weight_step;
+    const dim_t below = h.in - x_row - (row_taps - 1) * h.tap_step - 1;  // of the image
+    taps.run.new_rows = any ? std::min(h.step, std::max<dim_t>(below, 0)) : 0;
     taps.run.x_ahead = ((taps.run.rows - 1) * h.tap_step + 1) * w.in * C;
     taps.x_at = any ? (x_row * w.in + x_column) * C + part.c : 0;
     taps.w_at = any ? (w_row * S + w_column) * C + part.c : 0;
