@@ -69,6 +69,10 @@ class Model(Trainer):
         """For loading: goes on with the random numbers of the saved model."""
         self._seed = seed
 
+    def restore_frozen(self) -> None:
+        """For loading: trainable is False, whatever the flags of the layers."""
+        self._trainable = False
+
     @property
     def network(self) -> Network:
         assert self._network is not None
@@ -346,7 +350,9 @@ class Sequential(Model):
     def __reduce__(self) -> tuple[Any, ...]:
         if self._outputs:
             return super().__reduce__()
-        return _copy_unbuilt, (self.name, self._seed, self.named, list(self._stack), self._compiled)
+        flags = [self.is_trained(layer) for layer in self.leaves()]
+        state = (self._compiled, self._trainable, flags)
+        return _copy_unbuilt, (self.name, self._seed, self.named, list(self._stack), state)
 
     def _inputs(self, x: Any) -> list[NDArray[Any]]:
         if not self._outputs and self._stack:
@@ -358,14 +364,17 @@ class Sequential(Model):
 
 
 def _copy_unbuilt(
-    name: str, seed: int, named: bool, stack: Sequence[Layer], compiled: Any
+    name: str, seed: int, named: bool, stack: Sequence[Layer], state: tuple[Any, bool, list[bool]]
 ) -> Sequential:
     """For copies of a model that does not know its input yet."""
-    model = Sequential(stack, name)
+    compiled, model = state[0], Sequential(stack, name)
     model.named = named
     model.restore_seed(seed)
+    if not state[1]:
+        model.restore_frozen()
     if compiled is not None:
         model.compile(compiled[0], compiled[1], metrics=compiled[2])
+        model.set_trainable(dict(zip(model.leaves(), state[2], strict=True)))
     return model
 
 

@@ -60,6 +60,7 @@ def describe(model: Model, depth: int = 0) -> dict[str, Any]:
         "class": type(model).__name__,
         "name": model.name,
         "seed": model.seed,
+        **({} if model.trainable else {"trainable": False}),
         "layers": [_describe_layer(node, network.names.of(node), depth) for node in network.layers],
         "nodes": nodes,
         "inputs": [node_index[id(tensor)] for tensor in network.inputs],
@@ -145,7 +146,9 @@ def make_model(graph: Any, depth: int = 0) -> Model:
     if depth > MAX_DEPTH:
         raise ModelFormatError(f"pycnn.graph: more than {MAX_DEPTH} models inside each other")
 
-    keys = ("class", "name", "seed", "layers", "nodes", "inputs", "outputs")
+    keys: tuple[str, ...] = ("class", "name", "seed", "layers", "nodes", "inputs", "outputs")
+    if isinstance(graph, dict) and "trainable" in graph:
+        keys = (*keys, "trainable")
     graph = expect("pycnn.graph", graph, keys)
     if not isinstance(graph["layers"], list) or len(graph["layers"]) > MAX_LAYERS:
         raise ModelFormatError(f"pycnn.graph: expected a list of up to {MAX_LAYERS} layers")
@@ -171,6 +174,10 @@ def make_model(graph: Any, depth: int = 0) -> Model:
     if type(seed) is not int or not 0 <= seed < (MAX_SEED + 1) << 31:
         raise ModelFormatError("pycnn.graph: bad seed")
     model.restore_seed(seed)
+    if "trainable" in graph:
+        if graph["trainable"] is not False:
+            raise ModelFormatError("pycnn.graph: expected trainable to be false or absent")
+        model.restore_frozen()
     return model
 
 

@@ -143,6 +143,8 @@ class Trainer:
                 program = Program(evaluate_graph(network, self.objective), network.parameters)
             else:
                 optimizer, changes = self.optimizer, self.optimizer.changes
+                # flags of layers that came after compile() are read now, once
+                self._flags = {layer: self.is_trained(layer) for layer in self.leaves()}
                 graph = train_graph(network, self.objective, self.is_trained)
                 program = Program(graph, network.parameters, optimizer.state, changes)
             programs[mode] = program

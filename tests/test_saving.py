@@ -147,6 +147,43 @@ def test_layers_frozen_or_thawed_after_the_model_was_made(frozen_first, tmp_path
     assert same_weights(again, model)
 
 
+@pytest.mark.parametrize("built", [True, False])
+@pytest.mark.parametrize("compiled_while", ["frozen", "thawed"])
+def test_copies_of_frozen_models_train_what_the_original_trains(built, compiled_while):
+    """The model's own flag and those of compile() go with it, whatever its layers' flags say."""
+    model = Sequential([*([Input((4,))] if built else []), Dense(3), Dense(2)])
+    model.trainable = compiled_while == "thawed"
+    model.compile("sgd", "mse")
+    model.trainable = False
+    model.layers[0].trainable = True
+    again = copy.deepcopy(model)
+    assert again.trainable is False and again.layers[0].trainable and not again.layers[1].trainable
+    x, y = np.ones((3, 4), np.float32), np.ones((3, 2), np.float32)
+    for each in (model, again):
+        each.train_on_batch(x, y)
+        start = copy.deepcopy(each).get_weights()
+        each.train_on_batch(x, y)
+        moved = [not np.array_equal(*pair) for pair in zip(start, each.get_weights(), strict=True)]
+        assert moved == [compiled_while == "thawed"] * 4
+        each.compile("sgd", "mse")
+        assert each.trainable_weights == []
+
+
+def test_layers_added_after_compile_are_trained_as_they_were_at_the_first_step():
+    """Copies agree with the original about them."""
+    model = Sequential([Input((4,)), Dense(3)])
+    model.compile("sgd", "mse")
+    model.add(Dense(2))
+    x, y = np.ones((3, 4), np.float32), np.ones((3, 2), np.float32)
+    model.train_on_batch(x, y)
+    model.layers[1].trainable = False  # too late
+    again = copy.deepcopy(model)
+    for each in (model, again):
+        each.train_on_batch(x, y)
+    assert same_weights(model, again)
+    assert model.is_trained(model.layers[1])
+
+
 @pytest.mark.parametrize(
     "optimizer",
     [
