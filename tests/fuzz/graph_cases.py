@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Random graphs over all ops: mostly well formed, with odd shapes and arguments among them."""
+"""Random forward graphs: mostly well formed, with odd shapes and arguments among them."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 from typing import Any
 
 from twins import Call
@@ -16,13 +15,6 @@ CHANNELS = (1, 1, 2, 3, 4, 5, 7, 8, 9, 12, 15, 16, 17, 24, 31, 33)
 HUGE = (0, -1, 255, 4096, 2**16, 2**29, 2**31 - 1, 2**31, 2**32, 2**62, 2**63 - 1, -(2**63))
 KINDS = ("linear", "step", "sigmoid", "tanh", "relu", "relu6", "leaky_relu", "elu")
 WHOLE_KINDS = ("linear", "relu", "relu6", "step", "relu")
-LOSSES = (
-    "mean_squared_error",
-    "binary_crossentropy",
-    "categorical_crossentropy",
-    "sparse_categorical_crossentropy",
-)
-METRICS = ("accuracy", "binary_accuracy", "categorical_accuracy", "sparse_categorical_accuracy")
 REFUSALS = (ValueError, TypeError, MemoryError, ArithmeticError, RuntimeError)
 
 Extents = tuple[int | None, ...]
@@ -36,6 +28,7 @@ class Maker:
         self.rng, self.whole, self.odd = rng, whole, odd
         self.graph = _core.Graph()
         self.calls: dict[str, Call] = {}
+        self.calls_of_values: dict[int, Call] = {}  # where the name does not tell
         self.log: list[str] = []
         self.refused = 0
         self.inputs: dict[str, tuple[Extents, str]] = {}
@@ -329,62 +322,3 @@ def backward_alone(m: Maker) -> None:
         m.call("conv2d_backward_weights", x, dy, w, **arguments)
     else:
         m.keep(m.call("conv2d_backward_data", dy, w, x, **arguments))
-
-
-# --- training -------------------------------------------------------------------------------------
-
-
-def train(m: Maker, update: Callable[[Maker, int, int], None]) -> None:
-    """Losses, metrics, gradients and updates on top of what has grown."""
-    kind = "mean_squared_error" if m.whole else m.pick(LOSSES)
-    y = m.any_value()
-    try:
-        shape = m.shape(y)
-    except ValueError:
-        return
-    sparse = kind.startswith("sparse")
-    truth = m.input(shape[:-1] if sparse else shape, "int32" if sparse else "float32")
-    if truth is None:
-        return
-    if not sparse:
-        m.values.remove(truth)
-    m.truths[truth] = (kind, shape[-1] or 1)
-    logits = kind != "mean_squared_error" and m.rng.random() < 0.5
-    loss = m.call("loss", kind=kind, y_true=truth, y_pred=y, from_logits=logits)
-    if loss is None:
-        return
-    made = next(n for n in m.graph.nodes() if loss in n["outputs"])
-    if made["inputs"][1] != y:  # taken of the logits
-        m.calls[made["name"]].arguments["from_logits"] = True
-    metric = "sparse_categorical_accuracy" if sparse else m.pick(METRICS[:3])
-    m.call("metric", kind=metric, y_true=truth, y_pred=y, threshold=m.pick((0.5, 0.0, 0.3)))
-    names = [name for name in m.parameters if m.rng.random() < 0.8]
-    wrt = [m.ids[name] for name in names]
-    wrt += [m.ids[name] for name in m.inputs if m.rng.random() < 0.3 and m.ids[name] != truth]
-    try:
-        gradients = m.graph.gradients(loss, wrt)
-    except REFUSALS as error:
-        m.log.append(f"gradients({loss}, {wrt}) -> {type(error).__name__}: {error}")
-        m.refused += 1
-        return
-    m.log.append(f"gradients({loss}, {wrt}) -> {gradients}")
-    m.gradients = (loss, [(v, g) for v, g in zip(wrt, gradients, strict=True) if g is not None])
-    for name, gradient in zip(names, gradients, strict=False):
-        if gradient is not None and m.rng.random() < 0.7:
-            update(m, m.ids[name], gradient)
-
-
-def updated(m: Maker, parameter: int, gradient: int) -> None:
-    """One optimizer; now and then a second one, or the gradient of another parameter."""
-    if m.rng.random() < 0.5:
-        options = {"momentum": m.pick((0.0, 0.9)), "nesterov": m.rng.random() < 0.5}
-        m.call("sgd", parameter, gradient, **options, weight_decay=m.pick((0.0, 0.01)))
-    else:
-        m.call("adam", parameter, gradient, weight_decay=m.pick((0.0, 0.01)))
-    if m.rng.random() < m.odd:
-        m.call("sgd", m.pick(list(m.ids.values())), gradient)
-    if m.statistics and m.rng.random() < 0.3:
-        sample = m.pick(m.statistics)
-        average = m.parameter(m.shape(sample)[0] or 1)
-        if average is not None and average != parameter:
-            m.call("moving_average", average, sample, momentum=m.pick((0.0, 0.9, 1.0)))

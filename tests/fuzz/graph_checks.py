@@ -48,6 +48,7 @@ def node_of(case: Case, entry: dict[str, Any], values: dict[int, Array]) -> Node
         extents = case.graph.shape(entry["outputs"][0])
         shape = tuple(case.batch if extent is None else extent for extent in extents)
     call = case.maker.calls.get(entry["name"], Call(entry["op"]))
+    call = case.maker.calls_of_values.get(next(iter(entry["outputs"]), -1), call)
     return Node(entry["op"], call, inputs, shape, case.seed, case.step)
 
 

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from graph_cases import Maker, train, updated
+from graph_cases import Maker
+from graph_training import train
 from twins import SLOTS, UPDATES, Array
 
 from pycnn import _core
@@ -43,7 +44,7 @@ class Case:
         self.maker = Maker(rng, self.data == "whole", self.odd)
         self.maker.grow(rng.randint(1, 9))
         if rng.random() < 0.5:
-            train(self.maker, updated)
+            train(self.maker)
         self.graph, self.batch = self.maker.graph, rng.choice((1, 1, 2, 3, 4, 5, 8))
         self.isa = rng.choice(_core.isas())
         self.nodes = self.graph.nodes()

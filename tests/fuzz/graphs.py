@@ -19,7 +19,7 @@ from graph_runs import LIMITS, MEMORY, Case, Run
 from harness import Finding, main
 from twins import UPDATES, Array
 
-from pycnn import _core
+from pycnn import _core, errors
 
 # What makes a sample's result depend on the others.
 ACROSS = {*UPDATES, "dropout", "batch_norm_training", "loss", "metric", "bias_backward"}
@@ -37,7 +37,7 @@ def run_case(seed: int, number: int, say: Callable[[str], None]) -> str:
     arrays, weights = case.arrays(), case.weights()
     try:
         return compare(case, made, arrays, weights)
-    except REFUSALS as error:
+    except (ValueError, errors.DTypeError, MemoryError, ArithmeticError, RuntimeError) as error:
         if not str(error):
             raise Finding(f"{type(error).__name__} without a message") from error
         say(f"{type(error).__name__}: {error}")
@@ -120,8 +120,8 @@ def refuse(case: Case, arrays: Sequence[Array]) -> None:
         lambda: case.graph.gradients(0, [0]),
         lambda: parameters.get("none"),
     ]
-    before = {name: parameters.get(name).tobytes() for name in case.maker.parameters}
     for call in case.rng.sample(calls, 3):
+        before = {name: parameters.get(name).tobytes() for name in case.maker.parameters}
         try:
             call()
         except REFUSALS as error:

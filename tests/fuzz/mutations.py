@@ -24,8 +24,8 @@ def mutated(data: bytes, rng: random.Random) -> bytes:
     metadata = header["__metadata__"]
     for _ in range(rng.randint(1, 3)):
         part = rng.choice(("pycnn.graph", "pycnn.graph", "pycnn.graph", "pycnn.training", ""))
-        if part in metadata:
-            tree = json.loads(metadata[part])
+        tree = described(metadata.get(part))
+        if tree is not None:
             change(tree, rng)
             metadata[part] = json.dumps(tree, separators=(",", ":"))
         elif not part:
@@ -36,6 +36,14 @@ def mutated(data: bytes, rng: random.Random) -> bytes:
     if rng.random() < 0.1:
         body = damaged(body, rng)
     return sealed(header, body)
+
+
+def described(text: Any) -> Any:
+    """The tree in a part of the metadata; None where an earlier fault left none."""
+    try:
+        return json.loads(text)
+    except (TypeError, ValueError):
+        return None
 
 
 def damaged(data: bytes, rng: random.Random) -> bytes:

@@ -226,6 +226,8 @@ def _absolute(x: Array | None) -> Array | None:
 
 def _measured(node: Node, outputs: Sequence[Array], rng: np.random.Generator) -> list[Array]:
     bounds = [ROUNDINGS * (UNIT * np.abs(y) + TINY) for y in outputs]
+    if node.op == "loss_backward":  # of a sure prediction it is a difference: p - t
+        bounds[0] = bounds[0] + 4 * UNIT * np.abs(outputs[0]).max(initial=0)
     for _ in range(4):
         moved = outputs_of(node.like([_moved(x, rng, UNIT) for x in node.inputs]))
         for bound, near, y in zip(bounds, moved, outputs, strict=True):
