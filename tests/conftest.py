@@ -18,7 +18,12 @@ sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != RE
 
 settings.register_profile("default", deadline=None, max_examples=50)
 settings.register_profile("ci", deadline=None, max_examples=60, derandomize=True, print_blob=True)
-settings.load_profile("ci" if os.environ.get("CI") == "true" else "default")
+# PYCNN_FRESH=1: other examples each time; a failure prints the line that repeats its example.
+settings.register_profile(
+    "fresh", deadline=None, max_examples=20, derandomize=False, database=None, print_blob=True
+)
+chosen = "ci" if os.environ.get("CI") == "true" else "default"
+settings.load_profile("fresh" if os.environ.get("PYCNN_FRESH") == "1" else chosen)
 
 
 # A shell starts background jobs with SIGINT ignored, and children would inherit that.

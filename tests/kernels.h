@@ -2,6 +2,7 @@
 // Random arrays, margins that must stay as they are, and comparisons, for the kernel programs.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -56,7 +57,7 @@ struct Results {
     for (dim_t i = 0; i < n; ++i) data()[i] = fill;
   }
   explicit Results(const Floats& values) : Results(static_cast<dim_t>(values.size())) {
-    std::memcpy(data(), values.data(), values.size() * sizeof(float));
+    std::copy(values.begin(), values.end(), data());
   }
   float* data() { return memory.data() + kMargin; }
   void margins(const char* what) {

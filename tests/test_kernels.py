@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import re
 import shutil
@@ -210,6 +211,10 @@ def emulation(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / f"simd/{isa}.h").write_text(text, encoding="utf-8")
     # -O0: the unrolled tiles would take minutes to optimise
     flags = [f"-I{folder}", *BASE_FLAGS, "-O0", "-ffp-contract=off", "-w", "-Wno-psabi"]
+    sanitizers = os.environ.get("PYCNN_SANITIZE")  # as the option of CMakeLists.txt, for .ci/run
+    link = [f"-fsanitize={sanitizers}"] if sanitizers else []
+    if sanitizers:
+        flags += [*link, "-UNDEBUG", "-D_GLIBCXX_ASSERTIONS", "-g1", "-fno-omit-frame-pointer"]
     jobs = [
         (CSRC / f"kernels/{family}/{isa}.cc", folder / f"{family}_{isa}.o", flags)
         for family in FAMILIES
@@ -222,7 +227,8 @@ def emulation(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     compile_all(jobs)
     program = folder / "kernels"
-    subprocess.run([COMPILER, *(str(job[1]) for job in jobs), "-o", str(program)], check=True)
+    objects = [str(target) for _, target, _ in jobs]
+    subprocess.run([COMPILER, *link, *objects, "-o", str(program)], check=True)
     return program
 
 
