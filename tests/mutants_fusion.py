@@ -219,6 +219,13 @@ FUSION = [
         TESTS,
     ),
     Mutant(
+        "values change their shape though another node asks for it",
+        FILE,
+        "    if (mentions_[unpool.outputs[0]] > 1) return;",
+        "",
+        TESTS,
+    ),
+    Mutant(
         "windows that overlap are joined",
         FILE,
         "return pool.window.h == pool.stride.h && pool.window.w == pool.stride.w &&",

@@ -42,7 +42,7 @@ def write(path: Path, data: bytes) -> None:
         path.write_bytes(data)
 
 
-def mutated(mutant: Mutant, root: Path = REPO) -> bytes:
+def mutated(mutant: Mutant, root: Path) -> bytes:
     """The content of the mutant's file; ValueError where what it replaces is not there once."""
     text = (root / mutant.file).read_text(encoding="utf-8")
     count = text.count(mutant.old)
@@ -129,10 +129,15 @@ def check_honest(workshop: Workshop, mutants: Sequence[Mutant]) -> None:
 
 
 def is_killed(workshop: Workshop, mutant: Mutant) -> bool:
-    """Whether a test fails, hangs or dies. The copy is left mutated."""
-    write(workshop.tree / mutant.file, mutated(mutant))
-    workshop.make()
-    code, output = workshop.test(mutant.tests, TIMEOUT)
+    """Whether a test fails, hangs or dies. The copy is built again by the next one."""
+    file = workshop.tree / mutant.file
+    honest = file.read_bytes()
+    write(file, mutated(mutant, workshop.tree))
+    try:
+        workshop.make()
+        code, output = workshop.test(mutant.tests, TIMEOUT)
+    finally:
+        write(file, honest)
     died = isinstance(code, int) and code < 0
     if code not in (0, FAILED, HUNG) and not died:
         raise RuntimeError(f"mutant {mutant.name!r}: pytest ended with {code}:\n{output}")
@@ -141,10 +146,10 @@ def is_killed(workshop: Workshop, mutant: Mutant) -> bool:
 
 def survivors(folder: Path, mutants: Sequence[Mutant]) -> list[str]:
     """The names of the mutants that no test notices; prints a line for each mutant."""
-    for mutant in mutants:
-        mutated(mutant)  # all are there, before time is spent on any
     workshop = Workshop(folder)
     workshop.fill()
+    for mutant in mutants:
+        mutated(mutant, workshop.tree)  # all are there, before time is spent on any
     began = time.monotonic()
     check_honest(workshop, mutants)
     print(f"{time.monotonic() - began:6.1f} s  build, and all tests without mutants", flush=True)
@@ -152,7 +157,6 @@ def survivors(folder: Path, mutants: Sequence[Mutant]) -> list[str]:
     for mutant in mutants:
         began = time.monotonic()
         killed = is_killed(workshop, mutant)
-        write(workshop.tree / mutant.file, (REPO / mutant.file).read_bytes())
         word = "killed" if killed else "SURVIVED"
         print(f"{time.monotonic() - began:6.1f} s  {word:8}  {mutant.name}", flush=True)
         if not killed:
