@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -21,7 +20,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
 from mutant import Mutant
 from mutants_core import BASE, MEMORY, OPS, RUNS
 from mutants_fusion import FUSION
@@ -178,17 +176,6 @@ def main() -> int:
         alive = survivors((options.work or Path(temporary)).resolve(), chosen(options.names))
     print(f"{len(alive)} survived", *alive, sep="\n  ")
     return len(alive)
-
-
-@pytest.mark.slow
-def test_no_mutant_survives(tmp_path: Path) -> None:
-    """About half an hour."""
-    for tool in ("cmake", "ninja"):
-        if shutil.which(tool) is None:
-            pytest.skip(f"needs {tool}")
-    pytest.importorskip("pybind11")
-    pytest.importorskip("Cython")
-    assert survivors(tmp_path, MUTANTS) == []
 
 
 if __name__ == "__main__":
