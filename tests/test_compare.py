@@ -226,7 +226,6 @@ def test_errors_of_a_side_are_named():
     with sides.Side("pytorch", command, 1) as side:
         with pytest.raises(sides.SideError, match="pytorch: process ended: no torch here"):
             side.ask("hello")
-            side.ask("hello")
 
 
 @pytest.fixture

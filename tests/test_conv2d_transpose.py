@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import signal
+import sys
+
 import numpy as np
 import pytest
 from engine import (
@@ -271,6 +274,36 @@ def test_kernels_are_packed_again_only_where_weights_changed(isa):
         assert counts == [2, 2, 4, 4]
         single.run(net.inputs)
         assert single.kernels_packed == 2  # each plan has its own
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a timer that sends signals")
+def test_an_interrupted_run_packs_again():
+    """What a run did not come to do, the next one has to."""
+    x, w = small_integers((1, 64, 64, 64), 1), small_integers((2, 2, 4, 64), 2)
+    same = np.zeros((3, 3, 64, 64))
+    same[1, 1] = np.eye(64)
+
+    def build(graph: _core.Graph, v: dict[str, int]) -> list[int]:
+        h = v["x"]
+        for _ in range(8):  # long enough to be interrupted
+            h = graph.conv2d(h, v["same"], padding="same")
+        return [graph.conv2d_transpose(h, v["w"])]
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    net = Net(build, {"x": x}, {"same": same, "w": w}, Setting("scalar"))
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.02)
+        with pytest.raises(KeyboardInterrupt):
+            net.run()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert net.plan.kernels_packed == 0
+    assert_equal(net.run()[0], reference.conv2d_transpose(x, w), "y")
+    assert net.plan.kernels_packed == 1
 
 
 @settings(max_examples=25)

@@ -159,9 +159,9 @@ def test_changed_parameters_are_folded_again(isa):
 def test_what_must_stay(isa):
     """The convolution read twice, an activation or a reshape between, gradients, no convolution."""
 
-    def steps(build) -> list[str]:
-        p = {"w": np.ones((1, 1, 4, 4)), **{n: np.ones(4) for n in NORM}}
-        return Net(build, {"x": np.ones((1, 3, 3, 4))}, p, Setting(isa)).steps()
+    def steps(build, shape=(1, 3, 3, 4)) -> list[str]:
+        p = {"w": np.ones((1, 1, 4, 4)), "u": np.ones((4, 4)), **{n: np.ones(4) for n in NORM}}
+        return Net(build, {"x": np.ones(shape)}, p, Setting(isa)).steps()
 
     def norm(g, v, y):
         return g.batch_norm_inference(y, *(v[n] for n in NORM), epsilon=EPSILON)
@@ -179,7 +179,23 @@ def test_what_must_stay(isa):
         return [y, norm(g, v, y)]
 
     assert "batch_norm_inference" in steps(read_twice)
-    assert steps(lambda g, v: [norm(g, v, norm(g, v, conv(g, v)))]).count("batch_norm_inference")
+    twice = steps(lambda g, v: [norm(g, v, norm(g, v, conv(g, v)))])
+    assert twice == ["conv2d", "batch_norm_inference"]
+
+    def reshaped(g, v):
+        return [norm(g, v, g.flatten(g.dense(v["x"], v["u"])))]
+
+    assert steps(reshaped, (2, 4)) == ["dense", "batch_norm_inference"]
+
+    def gradients(g, v):
+        y = norm(g, v, conv(g, v))
+        loss = g.loss("mean_squared_error", v["x"], y)
+        return [y, *g.gradients(loss, [v["gamma"], v["w"]])]
+
+    # dgamma reads what the convolution made, and dw goes through a norm without beta and mean
+    kept = steps(gradients)
+    assert kept[:2] == ["conv2d", "batch_norm_inference"] and "batch_norm_backward" in kept
+    assert kept.count("batch_norm_inference") == 2
 
 
 def test_scales_that_are_not_finite_stay_in_their_channel(isa):

@@ -158,6 +158,18 @@ def activation_and_an_output(g: _core.Graph, v: Values) -> Built:
     return gradients(g, v, z, "w", y), []
 
 
+@cases.add(
+    "conv2d max_pool2d",
+    "loss_backward max_pool2d_backward activation_backward conv2d_backward_weights",
+    "conv2d conv2d_backward_data",
+)
+def activation_of_what_is_asked_for_its_shape(g: _core.Graph, v: Values) -> Built:
+    y = relu(g, conv(g, v))
+    dw, dy = gradients(g, v, pool(g, y, 3, 2), "w", y)
+    image = g.conv2d_backward_data(conv(g, v), v["point"], dy)  # as large as dy
+    return [dw, image], []
+
+
 @cases.add("conv2d", "loss_backward conv2d_backward_weights bias_backward")
 def bias_before_unpool(g: _core.Graph, v: Values) -> Built:
     y = conv(g, v, b="b")

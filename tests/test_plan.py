@@ -239,7 +239,7 @@ def test_bad_arguments_of_run_are_named(error, message, call):
 def test_read_only_output_is_refused():
     net, out = doubled(SCALAR, 10, 3), np.zeros((3, 5), np.float32)
     out.flags.writeable = False
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="array is not writeable"):
         net.plan.run(net.inputs, [out])
     assert not out.any()
 
@@ -272,8 +272,8 @@ def test_batches_and_graphs_that_are_refused():
             net.make_plan(batch)
     with pytest.raises(ValueError, match="memory: expected planned"):
         _core.Plan(net.graph, net.parameters, 1, "elsewhere")
+    other = Net(lambda g, v: [g.dense(v["x"], v["w"])], {"x": X}, {"w": X.T.copy()}, SCALAR)
     with pytest.raises(ValueError, match="no parameter is named 'w'"):
-        other = Net(lambda g, v: [g.dense(v["x"], v["w"])], {"x": X}, {"w": X.T.copy()}, SCALAR)
         _core.Plan(other.graph, net.parameters, 1)
 
 
@@ -334,7 +334,9 @@ def test_the_steady_state_allocates_nothing(tmp_path: Path):
     assert built.returncode == 0, built.stderr
     result = python(COUNT, environment={"LD_PRELOAD": str(library)})
     assert result.returncode == 0, result.stderr
-    for line in result.stdout.splitlines():
+    lines = result.stdout.splitlines()
+    assert len(lines) == 2
+    for line in lines:
         first, calibration, once, again = map(int, line.split())
         assert first > calibration / 200 + 0.5, "the counter does not see the core's allocations"
         assert calibration == once == again, line

@@ -154,11 +154,8 @@ print(seen)
 
 
 @LINUX
-@pytest.mark.parametrize(
-    ("what", "allowed"),
-    [("predict", {"same", "weights", "other"}), ("fit", {"weights", "other", "same"})],
-)
-def test_a_signal_handler_inside_a_run_is_refused_not_stuck(what, allowed):
+@pytest.mark.parametrize("what", ["predict", "fit"])
+def test_a_signal_handler_inside_a_run_is_refused_not_stuck(what):
     """Finding 9: it deadlocked. Reading is fine, running or changing what runs is an error."""
     seen = eval(run(HANDLER, what, timeout=60))
     assert len(seen) == 5

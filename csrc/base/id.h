@@ -24,6 +24,8 @@ class Id {
     PYCNN_CHECK(has_value(), ErrorKind::state, "no ", Kind::kName, " where one is needed");
     return one_more_ - 1;
   }
+  // 0 for none, else one more than the index: for tables whose first entry stands for none.
+  constexpr std::size_t entry() const { return one_more_; }
   friend constexpr bool operator==(Id, Id) = default;
   friend std::ostream& operator<<(std::ostream& stream, Id id) {
     return id.has_value() ? stream << id.index() : stream << "none";

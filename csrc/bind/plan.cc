@@ -213,6 +213,15 @@ std::size_t limit(const char* name, dim_t value) {
   return static_cast<std::size_t>(value);
 }
 
+PlanLimits limits_of(std::optional<dim_t> arena_bytes, std::optional<dim_t> scratch_bytes,
+                     std::optional<double> operations) {
+  PlanLimits limits;
+  if (arena_bytes) limits.arena_bytes = limit("max_arena_bytes", *arena_bytes);
+  if (scratch_bytes) limits.scratch_bytes = limit("max_scratch_bytes", *scratch_bytes);
+  if (operations) limits.operations = *operations;
+  return limits;
+}
+
 }  // namespace
 
 void register_plan(py::module_& m) {
@@ -227,11 +236,7 @@ void register_plan(py::module_& m) {
                        std::optional<double> max_operations) {
              available_threads();  // throws for a bad environment, which a run could not
              PlanOptions options{memory_mode(memory), std::move(optimizer), operations_per_thread};
-             PlanLimits& limits = options.limits;
-             if (max_arena_bytes) limits.arena_bytes = limit("max_arena_bytes", *max_arena_bytes);
-             if (max_scratch_bytes)
-               limits.scratch_bytes = limit("max_scratch_bytes", *max_scratch_bytes);
-             if (max_operations) limits.operations = *max_operations;
+             options.limits = limits_of(max_arena_bytes, max_scratch_bytes, max_operations);
              return without_gil([&] {
                return std::make_unique<Plan>(graph, std::move(parameters), batch, options);
              });

@@ -68,32 +68,32 @@ const float* input_row(const ConvPass& op, const ConvOperands& io, dim_t n, dim_
   return made;
 }
 
-// One row of the copy from an input row.
-void stage_row(const ConvPass& op, const Block& b, const float* source, float* row) {
-  const dim_t columns = op.staged_columns(), C = op.C, first = op.w.at(b.q0);
-  if (op.read_w.apart) {
-    for (dim_t q = b.q0; q < b.q1; ++q) {
-      for (dim_t s = 0; s < op.w.taps; ++s, row += C) {
-        const dim_t column = op.w.at(q) + s * op.w.tap_step;
-        const bool inside = column >= 0 && column < op.w.in;
-        inside ? (void)std::copy_n(source + column * C, C, row) : (void)std::fill_n(row, C, 0.0f);
-      }
+// One row of the copy from an input row, the taps of each output side by side.
+void stage_taps(const ConvPass& op, const Block& b, const float* source, float* row) {
+  const dim_t C = op.C;
+  for (dim_t q = b.q0; q < b.q1; ++q) {
+    for (dim_t s = 0; s < op.w.taps; ++s, row += C) {
+      const dim_t column = op.w.at(q) + s * op.w.tap_step;
+      const bool inside = column >= 0 && column < op.w.in;
+      inside ? (void)std::copy_n(source + column * C, C, row) : (void)std::fill_n(row, C, 0.0f);
     }
-    return;
   }
-  const dim_t left = std::clamp<dim_t>(-first, 0, columns);
-  const dim_t inside = std::clamp<dim_t>(op.w.in - first, left, columns) - left;
-  std::fill_n(row, left * C, 0.0f);
-  if (inside > 0) std::copy_n(source + (first + left) * C, inside * C, row + left * C);
-  std::fill_n(row + (left + inside) * C, (columns - left - inside) * C, 0.0f);
 }
 
 Source stage(const ConvPass& op, const Block& b, const ConvOperands& io, float* copy) {
   const RowRange range = input_rows(op, b);
   const dim_t pitch = op.row_pitch(), first_column = op.w.at(b.q0);
+  const dim_t columns = op.staged_columns(), C = op.C;
+  const dim_t left = std::clamp<dim_t>(-first_column, 0, columns);
+  const dim_t inside = std::clamp<dim_t>(op.w.in - first_column, left, columns) - left;
+  const dim_t from = inside > 0 ? (first_column + left) * C : 0;
   float* const made = copy + op.block.images * op.staged_rows() * pitch;
   const auto stage = [&](dim_t n, dim_t h, float* row) {
-    stage_row(op, b, input_row(op, io, n, h, made), row);
+    const float* source = input_row(op, io, n, h, made);
+    if (op.read_w.apart) return stage_taps(op, b, source, row);
+    std::fill_n(row, left * C, 0.0f);
+    std::copy_n(source + from, inside * C, row + left * C);
+    std::fill_n(row + (left + inside) * C, (columns - left - inside) * C, 0.0f);
   };
   float* row = copy;
   for (dim_t n = b.n0; n < b.n1; ++n) {

@@ -35,11 +35,15 @@ class Fuser {
       : graph_(graph),
         nodes_(graph.nodes()),
         uses_(graph.values().size()),
+        mentions_(graph.values().size()),
         producer_(graph.values().size()),
         dead_(graph.nodes().size()) {
     for (std::size_t i = 0; i < nodes_.size(); ++i) {
       const NodeId id(i);
       for_each_read(nodes_[id], [&](ValueId v) { ++uses_[v]; });
+      for (const ValueId v : nodes_[id].inputs) {
+        if (v.has_value()) ++mentions_[v];
+      }
       for (const ValueId v : nodes_[id].outputs) producer_[v] = id;
     }
     for (const ValueId v : graph.outputs()) {
@@ -163,6 +167,7 @@ class Fuser {
     if (!at.has_value()) return;
     Node& unpool = nodes_[at];
     if (unpool.op != OpKind::max_pool2d_backward || unpool.inputs[2] != nodes_[i].inputs[0]) return;
+    if (mentions_[unpool.outputs[0]] > 1) return;  // another node asks for its shape, which changes
     const ValueId between = unpool.outputs[0], result = nodes_[i].outputs[0];
     const ValueId pooled = producer(unpool.inputs[0]).outputs[0];
     std::swap(unpool, nodes_[i]);
@@ -263,7 +268,8 @@ class Fuser {
 
   Graph& graph_;
   IdVector<NodeId, Node> nodes_;
-  IdVector<ValueId, int> uses_;
+  IdVector<ValueId, int> uses_;      // reads, and being an output
+  IdVector<ValueId, int> mentions_;  // as an input, read or only asked for its shape
   IdVector<ValueId, NodeId> producer_;
   IdVector<NodeId, bool> dead_;
   std::vector<ValueId> kept_;

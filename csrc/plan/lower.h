@@ -2,6 +2,7 @@
 // Graph -> steps: chooses each node's op, and the buffers that values and workspaces live in.
 #pragma once
 
+#include <cassert>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -26,7 +27,7 @@ constexpr BufferId kNoBuffer;
 
 // What steps read while they run: where each buffer is, and what this run was asked.
 struct RunContext {
-  IdVector<BufferId, std::byte*> memory;
+  std::vector<std::byte*> memory;  // by BufferId::entry(); null for none
   std::vector<const std::byte*> inputs;
   std::vector<std::byte*> outputs;     // by output position; null: not wanted
   const std::int64_t* rows = nullptr;  // which samples make the batch; null: start, start + 1, ...
@@ -41,7 +42,10 @@ struct RunContext {
 
   float* floats(BufferId id) const { return reinterpret_cast<float*>(bytes(id)); }
   std::uint8_t* indices(BufferId id) const { return reinterpret_cast<std::uint8_t*>(bytes(id)); }
-  std::byte* bytes(BufferId id) const { return id.has_value() ? memory[id] : nullptr; }
+  std::byte* bytes(BufferId id) const {
+    assert(id.entry() < memory.size());
+    return memory[id.entry()];
+  }
 };
 
 using StepFn =

@@ -92,14 +92,14 @@ Plan::Plan(const Graph& graph, std::shared_ptr<Parameters> parameters, dim_t bat
 void Plan::allocate() {
   const bool planned = mode_ == MemoryMode::planned;
   const auto& buffers = program_.buffers;
-  context_.memory = IdVector<BufferId, std::byte*>(buffers.size());
+  context_.memory.assign(buffers.size() + 1, nullptr);
   std::vector<Lifetime> lifetimes;
   std::vector<BufferId> placed;
   for (std::size_t i = 0; i < buffers.size(); ++i) {
     const BufferId id(i);
     const BufferRequest& buffer = buffers[id];
     if (buffer.fixed != nullptr) {
-      context_.memory[id] = reinterpret_cast<std::byte*>(buffer.fixed);
+      context_.memory[id.entry()] = reinterpret_cast<std::byte*>(buffer.fixed);
     } else if (buffer.used) {
       lifetimes.push_back({buffer.bytes, buffer.used->first, buffer.used->last});
       placed.push_back(id);
@@ -112,7 +112,7 @@ void Plan::allocate() {
   if (planned) storage_.emplace_back(arena_bytes_, mode_);
   for (std::size_t i = 0; i < placed.size(); ++i) {
     if (!planned) storage_.emplace_back(lifetimes[i].bytes, mode_);
-    context_.memory[placed[i]] =
+    context_.memory[placed[i].entry()] =
         planned ? storage_.front().data() + layout.offsets[i] : storage_.back().data();
   }
 }

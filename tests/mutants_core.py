@@ -1,0 +1,364 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Mutants of the core, but for fusion."""
+
+from __future__ import annotations
+
+from mutant import Mutant
+
+# --- base: threads, gates, sizes ------------------------------------------------------------------
+
+BASE = [
+    Mutant(
+        "the last task of every loop of several workers is skipped",
+        "csrc/base/parallel.cc",
+        "  dim_t piece = std::max<dim_t>(1, tasks",
+        "  if (size_ > 1) --tasks;\n  dim_t piece = std::max<dim_t>(1, tasks",
+        (
+            "test_fold.py::test_threads_and_batches_change_no_bit",
+            "test_dense.py::test_threads_change_no_bit",
+        ),
+    ),
+    Mutant(
+        "a loop that is to stop goes on",
+        "csrc/base/parallel.cc",
+        "if (stop_asked(tasks)) return false;",
+        "stop_asked(tasks);",
+        ("test_processes.py::test_an_interrupt_is_answered_inside_one_long_loop",),
+    ),
+    Mutant(
+        "what follows an interrupted loop is run",
+        "csrc/base/parallel.cc",
+        "return stoppable_ && team_.stop_stage() <= stage;",
+        "return stage < 0;",
+        ("test_threads.py::test_ctrl_c_stops_inside_a_step_before_the_update",),
+    ),
+    Mutant(
+        "threads are started though the system makes none",
+        "csrc/base/parallel.cc",
+        "known = count + 1;",
+        "known = wanted;",
+        ("test_processes.py::test_where_no_thread_can_be_made_there_are_fewer",),
+    ),
+    Mutant(
+        "a forked child starts threads",
+        "csrc/base/parallel.cc",
+        " || fork_count() != 0 ||",
+        " ||",
+        ("test_threads.py::test_a_forked_child_trains_on_with_the_same_bits",),
+    ),
+    Mutant(
+        "a writer does not wait for readers",
+        "csrc/base/gate.cc",
+        "if (access == Access::exclusive) return wait_for(readers_, std::uint32_t{0});",
+        "if (access == Access::exclusive) return;",
+        (
+            "test_concurrency.py::test_readers_of_weights_see_one_step",
+            "test_concurrency.py::test_predictions_see_one_step",
+        ),
+    ),
+    Mutant(
+        "gates stay shut in a forked child",
+        "csrc/base/gate.cc",
+        "  open_in_child();\n",
+        "",
+        ("test_processes.py::test_a_fork_while_another_thread_runs_the_plan",),
+    ),
+    Mutant(
+        "a thread waits for itself",
+        "csrc/base/gate.cc",
+        "if (holds(gate)) {",
+        "if (access_ == access && gate_ == nullptr) {",
+        ("test_processes.py::test_predicting_in_a_handler_of_the_running_prediction_says_so",),
+    ),
+    Mutant(
+        "gates do not join",
+        "csrc/base/gate.cc",
+        "if (gates.empty()) return;",
+        "if (!gates.empty()) return;",
+        (
+            "test_concurrency.py::test_readers_of_weights_see_one_step",
+            "test_concurrency.py::test_predictions_see_one_step",
+        ),
+    ),
+    Mutant(
+        "sizes wrap",
+        "csrc/base/checked.h",
+        "if (factor != 0 && product > kMaxCount / factor) return std::nullopt;",
+        "",
+        ("test_extreme_shapes.py::test_scratch_of_many_threads_does_not_wrap",),
+    ),
+]
+
+
+# --- plan: runs -----------------------------------------------------------------------------------
+
+RUNS = [
+    Mutant(
+        "a plan uses one thread",
+        "csrc/plan/plan.cc",
+        "const int threads = std::min(num_threads(), useful_threads_);\n",
+        "const int threads = 1;\n",
+        ("test_thread_use.py::test_every_thread_of_a_plan_does_a_share_of_the_work",),
+    ),
+    Mutant(
+        "every plan uses all threads",
+        "csrc/plan/plan.cc",
+        "std::clamp(all / options",
+        "std::clamp(1e9 * all / options",
+        ("test_thread_use.py::test_threads_are_useful_where_each_has_enough_to_do",),
+    ),
+    Mutant(
+        "two threads run a plan at once",
+        "csrc/plan/plan.cc",
+        'running_, Access::exclusive, "plan.run"',
+        'running_, Access::shared, "plan.run"',
+        (
+            "test_threads.py::test_concurrent_runs_are_the_serial_ones",
+            "test_threads.py::test_concurrent_runs_return_their_own_scalars",
+        ),
+    ),
+    Mutant(
+        "a training step enters as a reader",
+        "csrc/plan/plan.cc",
+        "return changes ? Access::exclusive : Access::shared;",
+        "return Access::shared;",
+        (
+            "test_concurrency.py::test_readers_of_weights_see_one_step",
+            "test_concurrency.py::test_predictions_see_one_step",
+        ),
+    ),
+    Mutant(
+        "steps are not counted",
+        "csrc/plan/plan.cc",
+        "  if (counts_) optimizer_->set_iterations(context_.random.step);\n",
+        "",
+        ("test_state.py::test_iterations_count_steps_of_the_core",),
+    ),
+    Mutant(
+        "steps that fail are counted",
+        "csrc/plan/plan.cc",
+        "  if (!complete) return;\n",
+        "  if (!complete && counts_) optimizer_->set_iterations(context_.random.step);\n"
+        "  if (!complete) return;\n",
+        (
+            "test_updates.py",
+            "test_threads.py::test_ctrl_c_stops_inside_a_step_before_the_update",
+        ),
+    ),
+    Mutant(
+        "a training step makes no new version",
+        "csrc/plan/plan.cc",
+        "  for (const auto& variable : program_.updated) variable->changed();\n",
+        "",
+        (
+            "test_fold.py::test_models_fold_and_follow_training",
+            "test_conv2d_transpose.py::test_weights_kept_packed_follow_the_parameters",
+        ),
+    ),
+    Mutant(
+        "setting one weight makes no new version",
+        "csrc/plan/variable.cc",
+        "  values_.set(values);\n  changed();",
+        "  values_.set(values);",
+        ("test_fold.py::test_changed_parameters_are_folded_again",),
+    ),
+    Mutant(
+        "setting all weights makes no new version",
+        "csrc/bind/variables.cc",
+        "      variables[i]->changed();\n",
+        "",
+        ("test_fold.py::test_models_fold_and_follow_training",),
+    ),
+    Mutant(
+        "an interrupted run has packed all kernels",
+        "csrc/plan/plan.cc",
+        "packed_version_ = complete ? version : 0;",
+        "packed_version_ = version;",
+        ("test_conv2d_transpose.py::test_an_interrupted_run_packs_again",),
+    ),
+    Mutant(
+        "kernels of transposed convolutions are packed in every run",
+        "csrc/plan/lower_enlarging.cc",
+        "if (!kept || run.weights_changed) {",
+        "{",
+        ("test_conv2d_transpose.py::test_kernels_are_packed_again_only_where_weights_changed",),
+    ),
+    Mutant(
+        "kernels of transposed convolutions are packed once",
+        "csrc/plan/plan.cc",
+        "context_.weights_changed = version != packed_version_;",
+        "context_.weights_changed = packed_version_ == 0;",
+        ("test_conv2d_transpose.py::test_weights_kept_packed_follow_the_parameters",),
+    ),
+    Mutant(
+        "memory of kept kernels is used for other things",
+        "csrc/plan/lower.cc",
+        "    touch(buffer, 0);\n    touch(buffer, static_cast",
+        "    touch(buffer, static_cast",
+        (
+            "test_conv2d_transpose.py::test_weights_kept_packed_follow_the_parameters",
+            "test_conv2d_transpose.py::test_kernels_are_packed_again_only_where_weights_changed",
+        ),
+    ),
+    Mutant(
+        "limits are ignored",
+        "csrc/plan/plan.cc",
+        "PYCNN_CHECK(needed <= most,",
+        "PYCNN_CHECK(needed >= 0 || needed <= most,",
+        ("test_extreme_shapes.py::test_plans_state_what_they_need_and_keep_limits",),
+    ),
+    Mutant(
+        "scratch of all threads wraps",
+        "csrc/plan/plan.cc",
+        "Checked(scratch_stride()) * threads;",
+        "Checked(static_cast<dim_t>(scratch_stride() * static_cast<std::size_t>(threads)));",
+        ("test_extreme_shapes.py::test_scratch_of_many_threads_does_not_wrap",),
+    ),
+    Mutant(
+        "any learning rate is taken",
+        "csrc/plan/plan.cc",
+        "std::isfinite(request.learning_rate) && request.learning_rate >= 0,",
+        "request.learning_rate == request.learning_rate || true,",
+        ("test_updates.py::test_learning_rates_that_are_none_are_refused",),
+    ),
+    Mutant(
+        "steps go on after a check has failed",
+        "csrc/plan/plan.cc",
+        "if (step.is_check && context_.failed) {",
+        "if (step.is_check && context_.failed && count < 0) {",
+        ("test_numeric_errors.py",),
+    ),
+    Mutant(
+        "every update is taken for finite",
+        "csrc/plan/update_guard.cc",
+        "return next_.w <= kLimit || try_update(run);",
+        "return true;",
+        ("test_updates.py::test_infinite_weights_are_found_before_they_are_written",),
+    ),
+    Mutant(
+        "bounds of weights do not grow",
+        "csrc/plan/update_guard.cc",
+        "w_->bound = stored(next_.w);",
+        "",
+        ("test_updates.py",),
+    ),
+]
+
+
+# --- plan: layouts and memory ---------------------------------------------------------------------
+
+MEMORY = [
+    Mutant(
+        "sums and updates compare layouts by presence",
+        "csrc/plan/lower.cc",
+        "PYCNN_CHECK_VALUE(layout == program_.layout[node.inputs[1]]",
+        "PYCNN_CHECK_VALUE(layout.has_value() == program_.layout[node.inputs[1]].has_value()",
+        ("test_memory_safety.py",),
+    ),
+    Mutant(
+        "stored weights are compared by presence",
+        "csrc/plan/lower.cc",
+        'wanted.packed == stored.layout(), "parameter',
+        'wanted.packed.has_value() == stored.layout().has_value(), "parameter',
+        ("test_memory_safety.py",),
+    ),
+    Mutant(
+        "any value is a kernel",
+        "csrc/plan/lower.cc",
+        "program_.layout[w] == make_packed_weights(s.R, s.S, s.C, s.K, s.G, isa()),",
+        "program_.layout[w] || s.R > 0,",
+        (
+            "test_memory_safety.py",
+            "test_plan_limits.py",
+        ),
+    ),
+    Mutant(
+        "what is read later is overwritten",
+        "csrc/plan/lower.cc",
+        "occupied_until_[candidate] == i + 1;",
+        "occupied_until_[candidate] >= i + 1;",
+        ("test_plan.py::test_values_read_again_later_are_not_overwritten",),
+    ),
+    Mutant(
+        "nothing is overwritten",
+        "csrc/plan/lower.cc",
+        "if (ends_here && computed &&",
+        "if (i > nodes_.size() && ends_here && computed &&",
+        ("test_plan.py::test_elementwise_ops_work_in_place",),
+    ),
+    Mutant(
+        "reshapes copy nothing into memory of their own",
+        "csrc/plan/lower.cc",
+        "} else if (j == 0 && node.op == OpKind::reshape) {",
+        "} else if (j == 1 && node.op == OpKind::reshape) {",
+        ("test_plan.py::test_values_read_again_later_are_not_overwritten",),
+    ),
+]
+
+
+# --- graph, ops, kernels --------------------------------------------------------------------------
+
+OPS = [
+    Mutant(
+        "losses are computed from probabilities",
+        "csrc/graph/loss.cc",
+        "const bool probabilities = !attrs.from_logits &&",
+        "const bool probabilities = false && !attrs.from_logits &&",
+        ("test_logits.py::test_saturated_outputs_have_the_true_loss_and_gradient",),
+    ),
+    Mutant(
+        "the largest magnitude overlooks what is not finite",
+        "csrc/kernels/reduce/generic.h",
+        "  if (!V::any(is_nan((sum[0] + sum[1]) + (sum[2] + sum[3])))) {",
+        "  if (count >= 0) {",
+        ("test_numeric_errors.py",),
+    ),
+    Mutant(
+        "the largest magnitude of several blocks overlooks NaN",
+        "csrc/ops/loss.cc",
+        "known == known && !(mine <= known)",
+        "mine > known",
+        ("test_numeric_errors.py",),
+    ),
+    Mutant(
+        "windows that are not finite are not looked for",
+        "csrc/ops/conv_pass.cc",
+        "op.wide.count > 1 && !finite(op, b, io, source);",
+        "op.wide.count > 99 && !finite(op, b, io, source);",
+        ("test_nonfinite_windows.py::test_forward",),
+    ),
+    Mutant(
+        "gradients that are not finite beside the image are not looked for",
+        "csrc/ops/conv2d_weights.cc",
+        "if (op.flat_pixels > 0 || op.direct) return true;",
+        "if (op.flat_pixels >= 0 || op.direct) return true;",
+        ("test_nonfinite_windows.py::test_backward_weights",),
+    ),
+    Mutant(
+        "weights are folded in the caller's mode",
+        "csrc/plan/folded.cc",
+        "  const FloatMode mode;\n",
+        "",
+        ("test_float_mode.py::test_predictions_with_folded_batch_norm",),
+    ),
+    Mutant(
+        "sums are made in one piece",
+        "csrc/ops/reduce.cc",
+        "constexpr dim_t kChunkFloats = 16384;",
+        "constexpr dim_t kChunkFloats = dim_t{1} << 40;",
+        (
+            "test_long_sums.py::test_bias_gradients",
+            "test_long_sums.py::test_batch_statistics",
+        ),
+    ),
+    Mutant(
+        "large windows are summed in single precision",
+        "csrc/ops/pool2d.cc",
+        "constexpr dim_t kManyTaps = 512;",
+        "constexpr dim_t kManyTaps = dim_t{1} << 40;",
+        (
+            "test_long_sums.py::test_means_of_large_windows",
+            "test_long_sums.py::test_global_means",
+        ),
+    ),
+]
