@@ -85,7 +85,7 @@ BASE = [
         "csrc/base/checked.h",
         "if (factor != 0 && product > kMaxCount / factor) return std::nullopt;",
         "",
-        ("test_extreme_shapes.py::test_scratch_of_many_threads_does_not_wrap",),
+        ("test_memory_safety.py::test_products_of_extents_that_wrap_to_nothing_are_refused",),
     ),
 ]
 

@@ -26,6 +26,7 @@ from mutants_fusion import FUSION
 from mutants_python import PYTHON
 
 MUTANTS = [*BASE, *RUNS, *FUSION, *MEMORY, *OPS, *PYTHON]
+MUTANTS.sort(key=lambda mutant: mutant.file.endswith(".h"))  # last: much is built again for them
 REPO = Path(__file__).resolve().parent.parent
 SOURCES = ("csrc", "pycnn", "tests", "CMakeLists.txt", "pyproject.toml")
 LEFT_OUT = (".so", ".pyc", ".pyd")

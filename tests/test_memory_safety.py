@@ -105,3 +105,15 @@ def test_parameters_of_other_groups_are_refused(isa):
         g.mark_output(g.conv2d(x, g.parameter("w", (3, 3, 3, 10)), groups=groups))
     with pytest.raises(ValueError, match="another op or number of groups"):
         _core.Plan(graph, _core.Parameters(other, isa), 1)
+
+
+@pytest.mark.parametrize("extents", [(2**16,) * 4, (2**30, 2**30, 16), (2**21, 2**21, 2**22)])
+def test_products_of_extents_that_wrap_to_nothing_are_refused(extents):
+    """Each product is 0 modulo 2^64: memory for it would be too small by all of it."""
+    graph = _core.Graph()
+    with pytest.raises(ValueError, match="too many elements"):
+        graph.input("x", (None, *extents))
+    with pytest.raises(ValueError, match="too many elements"):
+        graph.parameter("w", extents)
+    with pytest.raises(ValueError, match="too many elements"):
+        _core.Variable(extents)
