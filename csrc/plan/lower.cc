@@ -184,6 +184,7 @@ void Lowering::touch(BufferId buffer, int step) {
   if (!buffer.has_value()) return;
   std::optional<StepRange>& used = program_.buffers[buffer].used;
   if (!used) used = StepRange{step, step};
+  used->first = std::min(used->first, step);
   used->last = std::max(used->last, step);
 }
 
