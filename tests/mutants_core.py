@@ -85,7 +85,7 @@ BASE = [
         "csrc/base/checked.h",
         "if (factor != 0 && product > kMaxCount / factor) return std::nullopt;",
         "",
-        ("test_extreme_shapes.py::test_scratch_of_many_threads_does_not_wrap",),
+        ("test_memory_safety.py::test_products_of_extents_that_wrap_to_nothing_are_refused",),
     ),
 ]
 
@@ -167,7 +167,7 @@ RUNS = [
         "csrc/bind/variables.cc",
         "      variables[i]->changed();\n",
         "",
-        ("test_fold.py::test_models_fold_and_follow_training",),
+        ("test_fold.py::test_weights_that_are_set_are_folded_again",),
     ),
     Mutant(
         "an interrupted run has packed all kernels",
@@ -195,10 +195,14 @@ RUNS = [
         "csrc/plan/lower.cc",
         "    touch(buffer, 0);\n    touch(buffer, static_cast",
         "    touch(buffer, static_cast",
-        (
-            "test_conv2d_transpose.py::test_weights_kept_packed_follow_the_parameters",
-            "test_conv2d_transpose.py::test_kernels_are_packed_again_only_where_weights_changed",
-        ),
+        ("test_conv2d_transpose.py::test_packed_kernels_share_their_memory_with_nothing",),
+    ),
+    Mutant(
+        "memory that is needed from the first step on is given out before",
+        "csrc/plan/lower.cc",
+        "  used->first = std::min(used->first, step);\n",
+        "",
+        ("test_conv2d_transpose.py::test_packed_kernels_share_their_memory_with_nothing",),
     ),
     Mutant(
         "limits are ignored",

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from mutants_fusion import FUSION
 from mutants_python import PYTHON
 
 MUTANTS = [*BASE, *RUNS, *FUSION, *MEMORY, *OPS, *PYTHON]
+MUTANTS.sort(key=lambda mutant: mutant.file.endswith(".h"))  # last: much is built again for them
 REPO = Path(__file__).resolve().parent.parent
 SOURCES = ("csrc", "pycnn", "tests", "CMakeLists.txt", "pyproject.toml")
 LEFT_OUT = (".so", ".pyc", ".pyd")
@@ -126,8 +128,8 @@ def check_honest(workshop: Workshop, mutants: Sequence[Mutant]) -> None:
         raise RuntimeError(f"the tests fail without any mutant ({code}):\n{output}")
 
 
-def is_killed(workshop: Workshop, mutant: Mutant) -> bool:
-    """Whether a test fails, hangs or dies. The copy is built again by the next one."""
+def killer(workshop: Workshop, mutant: Mutant) -> str:
+    """The test that fails, or how they end otherwise; "" where all pass. Undoes the mutation."""
     file = workshop.tree / mutant.file
     honest = file.read_bytes()
     write(file, mutated(mutant, workshop.tree))
@@ -136,10 +138,14 @@ def is_killed(workshop: Workshop, mutant: Mutant) -> bool:
         code, output = workshop.test(mutant.tests, TIMEOUT)
     finally:
         write(file, honest)
-    died = isinstance(code, int) and code < 0
-    if code not in (0, FAILED, HUNG) and not died:
-        raise RuntimeError(f"mutant {mutant.name!r}: pytest ended with {code}:\n{output}")
-    return code != 0
+    if code == 0:
+        return ""
+    failed = re.search(r"^FAILED tests/(\S+)", output, re.MULTILINE)
+    if code == FAILED and failed:
+        return failed[1]
+    if code == HUNG or (isinstance(code, int) and code < 0):
+        return f"pytest ended with {code}"
+    raise RuntimeError(f"mutant {mutant.name!r}: pytest ended with {code}:\n{output}")
 
 
 def survivors(folder: Path, mutants: Sequence[Mutant]) -> list[str]:
@@ -154,10 +160,10 @@ def survivors(folder: Path, mutants: Sequence[Mutant]) -> list[str]:
     alive = []
     for mutant in mutants:
         began = time.monotonic()
-        killed = is_killed(workshop, mutant)
-        word = "killed" if killed else "SURVIVED"
-        print(f"{time.monotonic() - began:6.1f} s  {word:8}  {mutant.name}", flush=True)
-        if not killed:
+        killed_by = killer(workshop, mutant)
+        word = f"killed by {killed_by}" if killed_by else "SURVIVED"
+        print(f"{time.monotonic() - began:6.1f} s  {mutant.name}: {word}", flush=True)
+        if not killed_by:
             alive.append(mutant.name)
     return alive
 

@@ -276,6 +276,26 @@ def test_kernels_are_packed_again_only_where_weights_changed(isa):
         assert single.kernels_packed == 2  # each plan has its own
 
 
+def test_packed_kernels_share_their_memory_with_nothing(isa):
+    """From run to run: the larger tensors before and after the layer would find room there."""
+    x, w = small_integers((2, 16, 16, 8), 1), small_integers((2, 2, 8, 8), 2)
+
+    def build(graph: _core.Graph, v: dict[str, int]) -> list[int]:
+        small = {"pool_size": (8, 8), "strides": (8, 8)}
+        h = graph.avg_pool2d(graph.activation(v["x"], "linear"), **small)
+        h = graph.conv2d_transpose(h, v["w"], strides=(2, 2))
+        return [
+            graph.upsample2d(graph.avg_pool2d(h, pool_size=(4, 4), strides=(4, 4)), size=(8, 8))
+        ]
+
+    net = Net(build, {"x": x}, {"w": w}, Setting(isa))
+    first = net.run()[0]
+    assert first.any()
+    for _ in range(2):
+        assert_equal(net.run()[0], first, "y")
+    assert net.plan.kernels_packed == 1
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a timer that sends signals")
 def test_an_interrupted_run_packs_again():
     """What a run did not come to do, the next one has to."""

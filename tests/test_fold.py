@@ -221,6 +221,20 @@ def residual_model() -> pycnn.Model:
     return model
 
 
+def test_weights_that_are_set_are_folded_again():
+    """In the plans that a model and its predictors have made before."""
+    model, other = residual_model(), residual_model()
+    x = np.random.default_rng(0).standard_normal((3, 8, 8, 16)).astype(np.float32)
+    predictor = pycnn.Predictor(model)
+    before = model.predict(x, verbose=0)
+    np.testing.assert_array_equal(predictor(x[:1])[0], before[0])
+    model.set_weights(other.get_weights())
+    after = model.predict(x, verbose=0)
+    assert (after != before).all()
+    np.testing.assert_array_equal(after, other.predict(x, verbose=0))
+    np.testing.assert_array_equal(predictor(x[:1])[0], after[0])
+
+
 def test_models_fold_and_follow_training():
     """predict, evaluate and Predictor see every step of fit() and set_weights()."""
     model = residual_model()

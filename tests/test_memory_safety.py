@@ -153,3 +153,15 @@ def test_outputs_keep_their_type():
     assert plan.output(1).dtype == np.uint8
     np.testing.assert_array_equal(plan.output(0), values)
     np.testing.assert_array_equal(plan.output(1), [[0, 255], [1, 128]])
+
+
+@pytest.mark.parametrize("extents", [(2**16,) * 4, (2**30, 2**30, 16), (2**21, 2**21, 2**22)])
+def test_products_of_extents_that_wrap_to_nothing_are_refused(extents):
+    """Each product is 0 modulo 2^64: memory for it would be too small by all of it."""
+    graph = _core.Graph()
+    with pytest.raises(ValueError, match="too many elements"):
+        graph.input("x", (None, *extents))
+    with pytest.raises(ValueError, match="too many elements"):
+        graph.parameter("w", extents)
+    with pytest.raises(ValueError, match="too many elements"):
+        _core.Variable(extents)

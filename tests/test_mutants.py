@@ -29,7 +29,7 @@ def test_a_mutant_without_its_text_is_an_error():
     one = mutate.Mutant("one", "tests/mutant.py", "class Mutant", "class Other", ("x",))
     for old in ("no such text", "str", "class Other"):
         mutant = mutate.Mutant("bad", one.file, old, "class Other", one.tests)
-        with pytest.raises(ValueError, match="mutant 'bad': .* holds its text [0-9]+ times"):
+        with pytest.raises(ValueError, match=r"mutant 'bad': .* holds its text [0-9]+ times"):
             mutate.mutated(mutant, mutate.REPO)
     assert b"class Other" in mutate.mutated(one, mutate.REPO)
 

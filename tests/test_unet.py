@@ -130,3 +130,12 @@ def test_threads_and_batches_change_no_bit():
     whole = model.predict(x, batch_size=12, verbose=0)
     for batch in (1, 5):
         np.testing.assert_array_equal(model.predict(x, batch_size=batch, verbose=0), whole)
+
+
+def test_every_prediction_is_the_first_one():
+    """The second one was wrong by 0.6 where earlier layers wrote over the packed kernels."""
+    model = unet((16, 16, 1), 2, 8, 3)
+    x = np.random.default_rng(0).standard_normal((2, 16, 16, 1)).astype(np.float32)
+    first = model.predict(x, verbose=0)
+    for _ in range(2):
+        np.testing.assert_array_equal(model.predict(x, verbose=0), first)
