@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from engine import threads
 
 import pycnn
 from pycnn import _core
@@ -117,3 +118,14 @@ def test_products_of_extents_that_wrap_to_nothing_are_refused(extents):
         graph.parameter("w", extents)
     with pytest.raises(ValueError, match="too many elements"):
         _core.Variable(extents)
+
+
+def test_scratch_of_all_threads_that_wraps_is_refused():
+    """Finding 2: rows of 2^31 columns, to be pooled; for 128 threads 2^64 bytes and a few."""
+    graph = _core.Graph()
+    x, w = graph.input("x", (None, 4, 2139923541, 1)), graph.parameter("w", (1, 1, 1, 4209122))
+    y = graph.max_pool2d(graph.conv2d(x, w), pool_size=(4, 4), strides=(4, 4))
+    graph.mark_output(y)
+    parameters = _core.Parameters(graph)
+    with threads(128), pytest.raises(MemoryError, match="does not fit"):
+        _core.Plan(graph, parameters, 1)
