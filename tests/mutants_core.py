@@ -216,7 +216,7 @@ RUNS = [
         "csrc/plan/plan.cc",
         "Checked(scratch_stride()) * threads;",
         "Checked(static_cast<dim_t>(scratch_stride() * static_cast<std::size_t>(threads)));",
-        ("test_extreme_shapes.py::test_scratch_of_many_threads_does_not_wrap",),
+        ("test_memory_safety.py::test_scratch_of_all_threads_that_wraps_is_refused",),
     ),
     Mutant(
         "any learning rate is taken",
@@ -244,7 +244,7 @@ RUNS = [
         "csrc/plan/update_guard.cc",
         "w_->bound = stored(next_.w);",
         "",
-        ("test_updates.py",),
+        ("test_updates.py::test_the_step_that_would_overflow_is_found_after_others",),
     ),
 ]
 

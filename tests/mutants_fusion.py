@@ -161,13 +161,6 @@ FUSION = [
         TESTS,
     ),
     Mutant(
-        "batch norms behind activations are folded",
-        FILE,
-        "        epilogue_act(product) != ActivationKind::linear) {\n      return;",
-        "        false) {\n      return;",
-        TESTS,
-    ),
-    Mutant(
         "sums wait for nobody",
         FILE,
         "if (!free || producer_[other].index() >= at.index())",
@@ -180,14 +173,6 @@ FUSION = [
         "is_product(product.op) && !product.inputs[3].has_value() &&\n"
         "                        epilogue",
         "is_product(product.op) &&\n                        epilogue",
-        TESTS,
-    ),
-    Mutant(
-        "sums behind activations are joined",
-        FILE,
-        "!product.inputs[3].has_value() &&\n"
-        "                        epilogue_act(product) == ActivationKind::linear;",
-        "!product.inputs[3].has_value();",
         TESTS,
     ),
     Mutant(

@@ -126,13 +126,12 @@ def sigmoid_before_unpool(g: _core.Graph, v: Values) -> Built:
 
 
 @cases.add(
-    "conv2d conv2d max_pool2d",
-    "loss_backward max_pool2d_backward conv2d_backward_weights activation_backward",
-    "conv2d_backward_weights add",
+    "conv2d concatenate add max_pool2d",
+    "loss_backward max_pool2d_backward activation_backward conv2d_backward_weights",
 )
 def activation_of_something_else(g: _core.Graph, v: Values) -> Built:
     y = relu(g, conv(g, v))
-    z = pool(g, g.add(y, conv(g, v)), 3, 2)
+    z = pool(g, g.add(y, g.concatenate([v["x"], v["x"]])), 3, 2)
     return gradients(g, v, z, "w"), []
 
 
@@ -344,9 +343,22 @@ def test_what_is_only_asked_for_its_shape_is_not_kept(name):
             assert dw is not None
             return [dw]
 
-        x = np.zeros((2, 64) if name == "dense" else (2, 32, 32, 4))
+        x = np.zeros((512, 64) if name == "dense" else (2, 32, 32, 4))
         weights = {**parameters(), "single": np.ones((1, 1, 1, 8)), "first": np.ones((64, 8))}
         return Net(build, {"x": x}, weights, Setting("scalar")).plan.arena_lower_bound
 
     args_of_a_pool = 2 * 32 * 32 * 8 if name == "max_pool2d" else 0  # bytes
     assert arena(9) == arena(5) + 4 * args_of_a_pool
+
+
+def test_the_image_of_a_global_mean_is_not_kept():
+    """Its gradient is as large, and takes its place."""
+
+    def build(g: _core.Graph, v: Values) -> list[int]:
+        y = g.global_avg_pool2d(conv(g, v))
+        (dw,) = gradients(g, v, y, "w")
+        return [dw]
+
+    net = Net(build, {"x": np.zeros((2, 32, 32, 4))}, parameters(), Setting("scalar"))
+    image = 2 * 32 * 32 * 8 * 4
+    assert image < net.plan.arena_lower_bound < 2 * image

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from engine import threads
 
 import pycnn
 from pycnn import _core
@@ -165,3 +166,40 @@ def test_products_of_extents_that_wrap_to_nothing_are_refused(extents):
         graph.parameter("w", extents)
     with pytest.raises(ValueError, match="too many elements"):
         _core.Variable(extents)
+
+
+def test_scratch_of_all_threads_that_wraps_is_refused():
+    """Finding 2: rows of 2^31 columns, to be pooled; for 128 threads 2^64 bytes and a few."""
+    graph = _core.Graph()
+    x, w = graph.input("x", (None, 4, 2139923541, 1)), graph.parameter("w", (1, 1, 1, 4209122))
+    y = graph.max_pool2d(graph.conv2d(x, w), pool_size=(4, 4), strides=(4, 4))
+    graph.mark_output(y)
+    parameters = _core.Parameters(graph)
+    with threads(128), pytest.raises(MemoryError, match="does not fit"):
+        _core.Plan(graph, parameters, 1)
+
+
+KERNELS = {
+    "conv2d": lambda g, x, flat, w, u: g.conv2d(x, w),
+    "conv2d_backward_data": lambda g, x, flat, w, u: g.conv2d_backward_data(
+        x, w, x, padding="same"
+    ),
+    "conv2d_transpose": lambda g, x, flat, w, u: g.conv2d_transpose(x, w),
+    "depthwise": lambda g, x, flat, w, u: g.conv2d(x, w, groups=8),
+    "dense": lambda g, x, flat, w, u: g.dense(flat, u),
+    "dense_backward_data": lambda g, x, flat, w, u: g.dense_backward_data(flat, u, flat),
+}
+
+
+@pytest.mark.parametrize("op", KERNELS)
+def test_computed_kernels_are_refused(op):
+    """They are not packed: reading them as if they were goes beyond their end."""
+    graph = _core.Graph()
+    x, flat = graph.input("x", (None, 5, 5, 8)), graph.input("flat", (None, 8))
+    shape = (3, 3, 1, 8) if op == "depthwise" else (3, 3, 8, 8)
+    w, u = graph.parameter("w", shape), graph.parameter("u", (8, 8))
+    w, u = graph.activation(w, "tanh"), graph.activation(u, "tanh")
+    graph.mark_output(KERNELS[op](graph, x, flat, w, u))
+    parameters = _core.Parameters(graph)
+    with pytest.raises(ValueError, match="the kernel must be a parameter"):
+        _core.Plan(graph, parameters, 1)

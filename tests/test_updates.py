@@ -121,6 +121,23 @@ def test_a_long_training_is_not_stopped_by_its_bounds(isa):
     assert np.isfinite(net.parameters.get("w")).all()
 
 
+def test_the_step_that_would_overflow_is_found_after_others(isa):
+    """Steps of 1e38 that add up: what is known of the weight grows with it."""
+
+    def build(graph: _core.Graph, v: dict[str, int]) -> list[int]:
+        graph.sgd(v["w"], v["dw"])
+        return [graph.activation(v["x"], "tanh")]
+
+    parameters = {"w": np.zeros(5), "dw": np.full(5, -1.0)}
+    net = Net(build, {"x": np.zeros((1, 2))}, parameters, Setting(isa))
+    for step in (1, 2, 3):
+        net.run(learning_rate=1e38)
+        np.testing.assert_allclose(net.parameters.get("w"), step * 1e38, rtol=1e-6)
+    with pytest.raises(NumericError, match="the update would make w"):
+        net.run(learning_rate=1e38)
+    np.testing.assert_allclose(net.parameters.get("w"), 3e38, rtol=1e-6)
+
+
 @pytest.mark.parametrize("rate", [np.nan, np.inf, -1.0])
 def test_learning_rates_that_are_none_are_refused(rate, isa):
     net = linear(isa, UPDATES["sgd"][0], gradient=1.0)
