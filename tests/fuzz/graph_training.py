@@ -51,6 +51,7 @@ def train(m: Maker) -> None:
     except REFUSALS as error:
         m.log.append(f"gradients({loss}, {wrt}) -> {type(error).__name__}: {error}")
         m.refused += 1
+        find_slices(m, before, wrt)  # nodes of the part that went well stay
         return
     m.log.append(f"gradients({loss}, {wrt}) -> {gradients}")
     find_slices(m, before, wrt)
