@@ -11,7 +11,7 @@ import pytest
 import pycnn
 from pycnn.layers import Add, Dense, Input
 from pycnn.models import Model, Sequential
-from pycnn.programs import MAX_PLANS
+from pycnn.programs import MAX_PLANS, Program, predict_graph
 
 
 def twins() -> Model:
@@ -129,3 +129,24 @@ def test_many_batch_sizes_in_many_threads():
         return "ok"
 
     assert in_threads(8, work) == ["ok"] * 8
+
+
+@pytest.mark.parametrize("moment", range(1, 6))
+def test_a_plan_that_another_thread_drops_meanwhile(moment):
+    """Finding 12: KeyError. The other thread comes just before a certain look at the batch size."""
+    network = Sequential([Dense(1, input_dim=2)]).network
+    program = Program(predict_graph(network), network.parameters)
+    looks = 0
+
+    class BatchSize(int):
+        def __hash__(self) -> int:
+            nonlocal looks
+            looks += 1
+            if looks == moment:
+                for other in range(2, 3 + MAX_PLANS):
+                    program.plan(other)
+            return int(self)
+
+    assert program.plan(BatchSize(1)).batch == 1
+    assert program.plan(1).batch == 1
+    assert looks >= 3
