@@ -13,7 +13,7 @@ PYTHON = [
         "pycnn/openmp.py",
         "    os.environ.update(ours)\n",
         "    ours = {}\n",
-        ("test_processes.py::test_no_thread_spins_for_long_after_a_run",),
+        ("test_thread_use.py::test_the_waits_of_openmp_are_set_while_the_core_is_loaded",),
     ),
     Mutant(
         "two fits run at once",

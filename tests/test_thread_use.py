@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import numpy as np
 import pytest
 from engine import Net, Setting, python
 
-from pycnn import _core
+from pycnn import _core, openmp
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 SCALAR = Setting("scalar")
@@ -63,3 +64,15 @@ def test_threads_are_useful_where_each_has_enough_to_do(operations, expected):
     assert plan.useful_threads == expected
     if operations == 4e6:
         assert _core.Plan(net.graph, net.parameters, 1).useful_threads == expected  # the default
+
+
+def test_the_waits_of_openmp_are_set_while_the_core_is_loaded(monkeypatch):
+    """And only then, and only where the user has set none."""
+    for name in openmp.OF_THE_USER:
+        monkeypatch.delenv(name, raising=False)
+    with openmp.short_waits():
+        assert {name: os.environ.get(name) for name in openmp.SETTINGS} == openmp.SETTINGS
+    assert not any(name in os.environ for name in openmp.SETTINGS)
+    monkeypatch.setenv("OMP_WAIT_POLICY", "active")
+    with openmp.short_waits():
+        assert not any(name in os.environ for name in openmp.SETTINGS)
