@@ -22,8 +22,8 @@ double seconds_between(Clock::time_point a, Clock::time_point b) {
 }
 
 constexpr double kOperationsPerElement = 8;  // of a tensor that a step writes
-// A run of fewer takes milliseconds on any machine: an interrupt may wait for its end.
-constexpr double kLongRun = 1e8;
+// A run of fewer takes some 50 ms at most: an interrupt may wait for its end.
+constexpr double kLongRun = 2e9;
 
 double multiply_adds(const std::vector<Node>& nodes, dim_t batch) {
   double sum = 0;
