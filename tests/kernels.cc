@@ -146,6 +146,9 @@ void check_pool_rows(dim_t C) {
     pool_avx512.max_unpool(row, arg.memory.data(), dy.data(), a.data());
     pool_avx2.max_unpool(row, arg.memory.data(), dy.data(), b.data());
     compare(a, b, same, "max_unpool", C, stride);
+    pool_avx512.average_unpool(row, dy.data(), a.data());
+    pool_avx2.average_unpool(row, dy.data(), b.data());
+    compare(a, b, same, "average_unpool", C, stride);
   }
 }
 

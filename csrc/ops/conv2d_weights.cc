@@ -4,7 +4,6 @@
 // [k block][row][q][nr]. The kernel then sums over all rows of the block without leaving registers.
 #include <algorithm>
 #include <cassert>
-#include <cmath>
 
 #include "kernels/eltwise/eltwise.h"
 #include "kernels/reduce/reduce.h"
@@ -139,7 +138,7 @@ void pack_x(const Op& op, const Task& t, const PackedBlock& block, const float* 
   auto* out = const_cast<float*>(block.x);
   const auto pack = [&](dim_t n, dim_t h, float* to) {
     const float* row = x + n * op.x_image + h * op.x_row + t.g * Cg + c0;
-    (op.read_w.apart ? pack_taps : pack_row)(op, panels, row, to);
+    op.read_w.apart ? pack_taps(op, panels, row, to) : pack_row(op, panels, row, to);
   };
   for_each_image(s, block.first, block.last, [&](const ImageRows& image) {
     if (!op.read_h.apart) {
@@ -226,19 +225,16 @@ Columns columns_inside(const Op& op, const PackedBlock& block, dim_t s) {
 // Are the gradients that meet zeros beside the image finite? 0 times what is not would be NaN.
 bool rims_are_finite(const Op& op, const Task& t, const PackedBlock& block) {
   if (op.flat_pixels > 0 || op.direct) return true;
-  const dim_t nr = op.weights.nr;
+  const dim_t nr = op.weights.nr, rows = block.last - block.first, pitch = op.block_columns * nr;
   const Columns left = columns_inside(op, block, 0);
   const Columns right = columns_inside(op, block, op.shape.S - 1);
   const dim_t begin = left.first, end = std::max(begin, right.first + right.count);
   if (begin == 0 && end == block.pixels) return true;
   for (dim_t kb = t.kb0; kb < t.kb1; ++kb) {
-    const float* row = block.dy + (kb - t.kb0) * op.dy_pitch();
-    for (dim_t i = block.first; i < block.last; ++i, row += op.block_columns * nr) {
-      const float* rest = row + end * nr;
-      if (!std::isfinite(op.reduce->max_abs(row, begin * nr)) ||
-          !std::isfinite(op.reduce->max_abs(rest, (block.pixels - end) * nr))) {
-        return false;
-      }
+    const float* dy = block.dy + (kb - t.kb0) * op.dy_pitch();
+    if (!op.reduce->all_finite(dy, rows, pitch, begin * nr) ||
+        !op.reduce->all_finite(dy + end * nr, rows, pitch, (block.pixels - end) * nr)) {
+      return false;
     }
   }
   return true;

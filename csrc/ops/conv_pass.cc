@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cassert>
-#include <cmath>
 
 #include "kernels/reduce/reduce.h"
 
@@ -88,7 +87,7 @@ Source stage(const ConvPass& op, const Block& b, const ConvOperands& io, float* 
   const dim_t inside = std::clamp<dim_t>(op.w.in - first_column, left, columns) - left;
   const dim_t from = inside > 0 ? (first_column + left) * C : 0;
   float* const made = copy + op.block.images * op.staged_rows() * pitch;
-  const auto stage = [&](dim_t n, dim_t h, float* row) {
+  const auto stage = [&](dim_t n, dim_t h, float* row) __attribute__((always_inline)) {
     const float* source = input_row(op, io, n, h, made);
     if (op.read_w.apart) return stage_taps(op, b, source, row);
     std::fill_n(row, left * C, 0.0f);
@@ -113,16 +112,13 @@ Source stage(const ConvPass& op, const Block& b, const ConvOperands& io, float* 
 
 // Of all that a task reads.
 bool finite(const ConvPass& op, const Block& b, const ConvOperands& io, const Source& source) {
-  const auto all = [&](const float* x, dim_t floats) {
-    return std::isfinite(op.reduce->max_abs(x, floats));
-  };
-  const RowRange range = input_rows(op, b);
-  const dim_t image = (range.last - range.first) * op.row_pitch();
-  if (op.staged()) return all(source.data, (b.n1 - b.n0) * image);
-  for (dim_t n = b.n0; n < b.n1; ++n) {
-    if (!all(io.x + (n * op.h.in + range.first) * op.row_pitch(), image)) return false;
+  const dim_t images = b.n1 - b.n0, pitch = op.row_pitch();
+  if (op.staged()) {
+    return op.reduce->all_finite(source.data, 1, 0, images * source.rows * pitch);
   }
-  return true;
+  const RowRange range = input_rows(op, b);
+  return op.reduce->all_finite(io.x + (b.n0 * op.h.in + range.first) * pitch, images,
+                               op.h.in * pitch, (range.last - range.first) * pitch);
 }
 
 // Where results go: the tensor itself, or this task's rows before they are pooled.

@@ -86,6 +86,9 @@ PoolRow row_of(const Pool2dShape& s, dim_t h, const Range& windows) {
           .windows = std::max<dim_t>(0, windows.end - windows.begin)};
 }
 
+// Is no pixel of the row in two windows?
+bool at_most_once(const PoolRow& row) { return row.windows == 1 && row.stride_w >= row.S; }
+
 // y = mean of the window over its C channels.
 void mean_of_window(const Pool2d& op, const PixelWindow& window, const float* x, dim_t C,
                     float* y) noexcept {
@@ -138,8 +141,7 @@ void max_pool2d_backward_row(const Pool2d& op, const std::uint8_t* arg, const fl
   assert(0 <= h && h < s.H && arg != nullptr && dy != nullptr && dx != nullptr);
   const Range windows = windows_over(h, s.stride.h, s.pad.top, s.R, s.P());
   const PoolRow geometry = row_of(s, h, windows);
-  const bool once = geometry.windows == 1 && s.stride.w >= s.S;
-  const auto kernel = once ? op.kernels->max_unpool : op.kernels->max_gather;
+  const auto kernel = at_most_once(geometry) ? op.kernels->max_unpool : op.kernels->max_gather;
   const dim_t from = windows.begin * s.Q() * s.C;
   kernel(geometry, arg + from, dy + from, dx);
 }
@@ -171,8 +173,10 @@ void avg_pool2d_backward(const Pool2d& op, const float* dy, float* dx, Worker& w
   const dim_t P = s.P(), row = s.Q() * s.C;
   for_image_rows(s.N, s.H, s.W * s.C, worker, [&](dim_t n, dim_t h) noexcept {
     const Range windows = windows_over(h, s.stride.h, s.pad.top, s.R, P);
-    op.kernels->average_gather(row_of(s, h, windows), dy + (n * P + windows.begin) * row,
-                               dx + (n * s.H + h) * s.W * s.C);
+    const PoolRow geometry = row_of(s, h, windows);
+    const auto kernel =
+        at_most_once(geometry) ? op.kernels->average_unpool : op.kernels->average_gather;
+    kernel(geometry, dy + (n * P + windows.begin) * row, dx + (n * s.H + h) * s.W * s.C);
   });
 }
 

@@ -116,6 +116,7 @@ void max_pool(const PoolRun& run, const float* x, float* y, std::uint8_t* arg) n
 }
 
 // Several vectors of channels at a time hide the latency of the additions where windows are large.
+// Out of line: inlined, GCC keeps less of it in registers (a tenth slower).
 constexpr int kAverageVectors = 8;  // half of the registers of AVX2
 
 struct PoolEnds {
@@ -123,8 +124,8 @@ struct PoolEnds {
 };
 
 template <class V, int K>
-inline void average_block(const PoolRun& run, const float* x, float* y, dim_t channels,
-                          const PoolEnds& ends) {
+[[gnu::noinline]] void average_block(const PoolRun& run, const float* x, float* y, dim_t channels,
+                                     const PoolEnds& ends) {
   V sum[K];
 #pragma GCC unroll 8
   for (int k = 0; k < K; ++k) sum[k] = V::zero();
@@ -167,9 +168,14 @@ struct Cover {
   }
 };
 
+// Gathering, one row of dx: dx[w][c] = sum over the windows (p, q) covering w of
+// term(at, channels, value(p, q, w)), where at is the offset of channel c of the window.
+
+constexpr dim_t kFewWindows = 4;    // over a pixel: the most where S is at most twice the stride
+constexpr dim_t kSumWindows = 256;  // neighbours added before they meet the others
+constexpr int kGatherVectors = 4;   // of channels, where windows are many
+
 // The windows over one pixel: where their channels start, and what the op needs to know of them.
-constexpr dim_t kFewWindows = 4;    // enough wherever the window is at most twice the stride
-constexpr dim_t kSumWindows = 256;  // of more, so many are added before they meet the others
 template <class V>
 struct Windows {
   dim_t at[kFewWindows];
@@ -177,8 +183,8 @@ struct Windows {
 };
 
 template <class V, int K, class Term>
-[[gnu::always_inline]] inline void gather_few(dim_t C, const Windows<V>& windows, float* dx,
-                                              const float* end, Term&& term) {
+[[gnu::always_inline]] inline void add_windows(dim_t C, const Windows<V>& windows, float* dx,
+                                               const float* end, const Term& term) {
   for (dim_t c = 0; c < C; c += V::lanes) {
     V sum = V::zero();
 #pragma GCC unroll 4
@@ -187,32 +193,15 @@ template <class V, int K, class Term>
   }
 }
 
-// dx[w][c] = sum over the windows (p, q) covering w of term(at, channels, value(p, q, w)), where at
-// is the offset of channel c of the window.
+// At most kFewWindows over each pixel.
 template <class V, class Value, class Term>
-[[gnu::always_inline]] inline void gather(const PoolRow& row, float* dx, Value&& value,
-                                          Term&& term) {
+[[gnu::noinline]] void gather_few(const PoolRow row, float* dx, const Value value,
+                                  const Term term) {
   const float* const end = dx + row.W * row.C;
   Cover cover;
   for (dim_t w = 0; w < row.W; ++w, dx += row.C) {
     cover.move_to(row, w);
     const dim_t columns = cover.q1 - cover.q0 + 1, count = row.windows * columns;
-    if (count > kFewWindows) {
-      for (dim_t c = 0; c < row.C; c += V::lanes) {
-        V total = V::zero();
-        for (dim_t k = 0; k < count;) {
-          V sum = V::zero();
-          const dim_t stop = count - k < kSumWindows ? count : k + kSumWindows;
-          for (; k < stop; ++k) {
-            const dim_t p = k / columns, q = cover.q0 + k - p * columns;
-            sum = sum + term((p * row.Q + q) * row.C + c, row.C - c, value(p, q, w));
-          }
-          total = total + sum;
-        }
-        store_ahead(total, dx + c, row.C - c, end);
-      }
-      continue;
-    }
     Windows<V> windows;
     for (dim_t k = 0; k < count; ++k) {
       const dim_t p = k < columns ? 0 : k / columns, q = cover.q0 + k - p * columns;
@@ -221,33 +210,86 @@ template <class V, class Value, class Term>
     }
     switch (count) {
       case 1:
-        gather_few<V, 1>(row.C, windows, dx, end, term);
+        add_windows<V, 1>(row.C, windows, dx, end, term);
         break;
       case 2:
-        gather_few<V, 2>(row.C, windows, dx, end, term);
+        add_windows<V, 2>(row.C, windows, dx, end, term);
         break;
       case 3:
-        gather_few<V, 3>(row.C, windows, dx, end, term);
+        add_windows<V, 3>(row.C, windows, dx, end, term);
         break;
       case 4:
-        gather_few<V, 4>(row.C, windows, dx, end, term);
+        add_windows<V, 4>(row.C, windows, dx, end, term);
         break;
       default:
-        gather_few<V, 0>(row.C, windows, dx, end, term);
+        add_windows<V, 0>(row.C, windows, dx, end, term);
     }
   }
 }
 
+// K vectors of channels from c on of column w.
+template <class V, int K, class Value, class Term>
+[[gnu::always_inline]] inline void gather_block(const PoolRow& row, const Cover& cover, dim_t w,
+                                                dim_t c, float* dx, const float* end,
+                                                const Value& value, const Term& term) {
+  V total[K];
+#pragma GCC unroll 4
+  for (int k = 0; k < K; ++k) total[k] = V::zero();
+  for (dim_t p = 0; p < row.windows; ++p) {
+    for (dim_t q = cover.q0; q <= cover.q1;) {
+      V sum[K];
+#pragma GCC unroll 4
+      for (int k = 0; k < K; ++k) sum[k] = V::zero();
+      const dim_t stop = q + kSumWindows <= cover.q1 ? q + kSumWindows : cover.q1 + 1;
+      for (; q < stop; ++q) {
+        const V here = value(p, q, w);
+        const dim_t at = (p * row.Q + q) * row.C + c;
+#pragma GCC unroll 4
+        for (int k = 0; k < K; ++k) {
+          sum[k] = sum[k] + term(at + k * V::lanes, row.C - c - k * V::lanes, here);
+        }
+      }
+#pragma GCC unroll 4
+      for (int k = 0; k < K; ++k) total[k] = total[k] + sum[k];
+    }
+  }
+#pragma GCC unroll 4
+  for (int k = 0; k < K; ++k) {
+    store_ahead(total[k], dx + c + k * V::lanes, row.C - c - k * V::lanes, end);
+  }
+}
+
+template <class V, class Value, class Term>
+[[gnu::noinline]] void gather_many(const PoolRow row, float* dx, const Value value,
+                                   const Term term) {
+  constexpr dim_t kBlock = kGatherVectors * V::lanes;
+  const float* const end = dx + row.W * row.C;
+  Cover cover;
+  for (dim_t w = 0; w < row.W; ++w, dx += row.C) {
+    cover.move_to(row, w);
+    dim_t c = 0;
+    for (; c + kBlock <= row.C; c += kBlock) {
+      gather_block<V, kGatherVectors>(row, cover, w, c, dx, end, value, term);
+    }
+    for (; c < row.C; c += V::lanes) gather_block<V, 1>(row, cover, w, c, dx, end, value, term);
+  }
+}
+
+template <class V, class Value, class Term>
+void gather(const PoolRow& row, float* dx, const Value& value, const Term& term) {
+  const dim_t columns = (row.S + row.stride_w - 1) / row.stride_w;
+  if (row.windows * columns <= kFewWindows) return gather_few<V>(row, dx, value, term);
+  gather_many<V>(row, dx, value, term);
+}
+
 template <class V>
-void max_gather(const PoolRow& shape, const std::uint8_t* arg, const float* dy,
-                float* dx) noexcept {
-  const PoolRow row = shape;
+void max_gather(const PoolRow& row, const std::uint8_t* arg, const float* dy, float* dx) noexcept {
   const dim_t size = row.windows * row.Q * row.C;
-  const auto index = [&](dim_t p, dim_t q, dim_t w) __attribute__((always_inline)) {
+  const auto index = [=](dim_t p, dim_t q, dim_t w) __attribute__((always_inline)) {
     const dim_t r = row.r - p * row.stride_h, s = w + row.pad - q * row.stride_w;
     return V::set1(static_cast<float>(r * row.S + s));
   };
-  gather<V>(row, dx, index, [&](dim_t at, dim_t channels, V here) __attribute__((always_inline)) {
+  gather<V>(row, dx, index, [=](dim_t at, dim_t channels, V here) __attribute__((always_inline)) {
     const V hit = load_ahead<V>(arg + at, channels, arg + size);
     return select(eq(hit, here), load_ahead<V>(dy + at, channels, dy + size), V::zero());
   });
@@ -259,18 +301,20 @@ inline dim_t count_inside(dim_t first, dim_t taps, dim_t size) {
   return (last < size ? last : size) - (first > 0 ? first : 0);
 }
 
+// 1 / (pixels inside the image of window q in window row p)
 template <class V>
-void average_gather(const PoolRow& shape, const float* dy, float* dx) noexcept {
-  const PoolRow row = shape;
+inline V share_of(const PoolRow& row, dim_t p, dim_t q) {
+  const dim_t rows = count_inside(row.h - row.r + p * row.stride_h, row.R, row.H);
+  const dim_t columns = count_inside(q * row.stride_w - row.pad, row.S, row.W);
+  return V::set1(1.0f / static_cast<float>(rows * columns));
+}
+
+template <class V>
+void average_gather(const PoolRow& row, const float* dy, float* dx) noexcept {
   const float* const end = dy + row.windows * row.Q * row.C;
-  const V whole = V::set1(1.0f / static_cast<float>(row.R * row.S));
-  const auto share = [&](dim_t p, dim_t q, dim_t) __attribute__((always_inline)) {
-    const dim_t rows = count_inside(row.h - row.r + p * row.stride_h, row.R, row.H);
-    const dim_t columns = count_inside(q * row.stride_w - row.pad, row.S, row.W);
-    if (rows == row.R && columns == row.S) return whole;
-    return V::set1(1.0f / static_cast<float>(rows * columns));
-  };
-  gather<V>(row, dx, share, [&](dim_t at, dim_t channels, V part) __attribute__((always_inline)) {
+  const auto share = [=](dim_t p, dim_t q, dim_t)
+                         __attribute__((always_inline)) { return share_of<V>(row, p, q); };
+  gather<V>(row, dx, share, [=](dim_t at, dim_t channels, V part) __attribute__((always_inline)) {
     return load_ahead<V>(dy + at, channels, end) * part;
   });
 }
@@ -280,27 +324,51 @@ inline float* clear(float* begin, float* end) {
   return begin;
 }
 
-template <class V>
-void max_unpool(const PoolRow& row, const std::uint8_t* arg, const float* dy, float* dx) noexcept {
+// dx[w][c] = term(c, channels) of pixel(q, w), for the one window q over column w; 0 where none is.
+template <class V, class Pixel>
+[[gnu::always_inline]] inline void unpool(const PoolRow& row, float* dx, Pixel&& pixel) {
   float* const begin = dx;
-  const float *const end = dx + row.W * row.C, *const dy_end = dy + row.Q * row.C;
-  const std::uint8_t* const arg_end = arg + row.Q * row.C;
-  for (dim_t q = 0; q < row.Q; ++q, arg += row.C, dy += row.C) {
+  const float* const end = dx + row.W * row.C;
+  for (dim_t q = 0; q < row.Q; ++q) {
     const dim_t first = q * row.stride_w - row.pad;
     const dim_t stop = first + row.S < row.W ? first + row.S : row.W;
     dim_t w = first > 0 ? first : 0;
     if (w < stop) dx = clear(dx, begin + w * row.C);
     for (; w < stop; ++w, dx += row.C) {
-      const V index = V::set1(static_cast<float>(row.r * row.S + w - first));
+      const auto term = pixel(q, w);
       for (dim_t c = 0; c < row.C; c += V::lanes) {
-        const dim_t channels = row.C - c;
-        const auto hit = eq(load_ahead<V>(arg + c, channels, arg_end), index);
-        const V g = load_ahead<V>(dy + c, channels, dy_end);
-        store_ahead(select(hit, g, V::zero()), dx + c, channels, end);
+        store_ahead(term(c, row.C - c), dx + c, row.C - c, end);
       }
     }
   }
   clear(dx, begin + row.W * row.C);
+}
+
+template <class V>
+void max_unpool(const PoolRow& shape, const std::uint8_t* arg, const float* dy,
+                float* dx) noexcept {
+  const PoolRow row = shape;
+  const dim_t size = row.Q * row.C;
+  unpool<V>(row, dx, [&](dim_t q, dim_t w) __attribute__((always_inline)) {
+    const V index = V::set1(static_cast<float>(row.r * row.S + w + row.pad - q * row.stride_w));
+    return [=](dim_t c, dim_t channels) __attribute__((always_inline)) {
+      const dim_t at = q * row.C + c;
+      const auto hit = eq(load_ahead<V>(arg + at, channels, arg + size), index);
+      return select(hit, load_ahead<V>(dy + at, channels, dy + size), V::zero());
+    };
+  });
+}
+
+template <class V>
+void average_unpool(const PoolRow& shape, const float* dy, float* dx) noexcept {
+  const PoolRow row = shape;
+  const float* const dy_end = dy + row.Q * row.C;
+  unpool<V>(row, dx, [&](dim_t q, dim_t) __attribute__((always_inline)) {
+    const V share = share_of<V>(row, 0, q);
+    return [=](dim_t c, dim_t channels) __attribute__((always_inline)) {
+      return load_ahead<V>(dy + q * row.C + c, channels, dy_end) * share;
+    };
+  });
 }
 
 template <class V>
@@ -319,6 +387,7 @@ constexpr PoolKernels make_pool_kernels() {
           .max_gather = max_gather<V>,
           .max_unpool = max_unpool<V>,
           .average_gather = average_gather<V>,
+          .average_unpool = average_unpool<V>,
           .spread = spread<V>};
 }
 

@@ -9,6 +9,7 @@
 //   max_gather      dx = sum of dy over the windows with arg == their index of this pixel
 //   max_unpool      the same for one row of windows and stride_w >= S: every pixel has <= 1 window
 //   average_gather  dx = sum of dy / (pixels of the window inside the image)
+//   average_unpool  the same where max_unpool could be used
 //   spread          y[row] = x * factor for each of `rows` rows
 #pragma once
 
@@ -43,6 +44,7 @@ struct PoolKernels {
   void (*max_unpool)(const PoolRow& row, const std::uint8_t* arg, const float* dy,
                      float* dx) noexcept;
   void (*average_gather)(const PoolRow& row, const float* dy, float* dx) noexcept;
+  void (*average_unpool)(const PoolRow& row, const float* dy, float* dx) noexcept;
   void (*spread)(const float* x, float factor, float* y, dim_t rows, dim_t C) noexcept;
 };
 

@@ -25,27 +25,43 @@ dim_t arg_max(const float* x, dim_t count) noexcept {
   return 0;
 }
 
-// Four vectors at a time hide the latencies where x is in cache.
+// body(k, offset, mask...) for four vectors at a time, which hides the latencies where x is in
+// cache.
+template <class V, class Body>
+[[gnu::always_inline]] inline void for_fours(dim_t count, Body&& body) {
+  dim_t i = 0;
+  for (; i + 4 * V::lanes <= count; i += 4 * V::lanes) {
+#pragma GCC unroll 4
+    for (int k = 0; k < 4; ++k) body(k, i + k * V::lanes);
+  }
+  for_vectors<V>(count - i, [&](dim_t j, auto... mask)
+                                __attribute__((always_inline)) { body(0, i + j, mask...); });
+}
+
+template <class V>
+bool all_finite(const float* x, dim_t rows, dim_t pitch, dim_t count) noexcept {
+  V sum[4] = {V::zero(), V::zero(), V::zero(), V::zero()};
+  for (dim_t row = 0; row < rows; ++row, x += pitch) {
+    for_fours<V>(count, [&](int k, dim_t i, auto... mask) __attribute__((always_inline)) {
+      sum[k] = fma(V::load(x + i, mask...), V::zero(), sum[k]);  // 0 * Inf and 0 * NaN are NaN
+    });
+  }
+  return !V::any(is_nan((sum[0] + sum[1]) + (sum[2] + sum[3])));
+}
+
 template <class V>
 float max_abs(const float* x, dim_t count) noexcept {
   V top[4] = {V::zero(), V::zero(), V::zero(), V::zero()};
   V sum[4] = {V::zero(), V::zero(), V::zero(), V::zero()};
-  const auto take = [&](int k, dim_t i, auto... mask) __attribute__((always_inline)) {
+  for_fours<V>(count, [&](int k, dim_t i, auto... mask) __attribute__((always_inline)) {
     const V v = V::load(x + i, mask...);
-    top[k] = max(abs(v), top[k]);        // top where v is NaN
-    sum[k] = fma(v, V::zero(), sum[k]);  // 0 * Inf and 0 * NaN are NaN
-  };
-  dim_t i = 0;
-  for (; i + 4 * V::lanes <= count; i += 4 * V::lanes) {
-#pragma GCC unroll 4
-    for (int k = 0; k < 4; ++k) take(k, i + k * V::lanes);
-  }
-  for_vectors<V>(count - i, [&](dim_t j, auto... mask)
-                                __attribute__((always_inline)) { take(0, i + j, mask...); });
+    top[k] = max(abs(v), top[k]);  // top where v is NaN
+    sum[k] = fma(v, V::zero(), sum[k]);
+  });
   if (!V::any(is_nan((sum[0] + sum[1]) + (sum[2] + sum[3])))) {
     return reduce_max(max(max(top[0], top[1]), max(top[2], top[3])));
   }
-  for (i = 0; i < count; ++i) {
+  for (dim_t i = 0; i < count; ++i) {
     if (x[i] != x[i]) return kNaN;
   }
   return kInfinity;
@@ -73,6 +89,7 @@ constexpr ReduceKernels make_reduce_kernels() {
                         {sparse_gradient<V>, sparse_logits_gradient<V>}},
       .arg_max = arg_max<V>,
       .max_abs = max_abs<V>,
+      .all_finite = all_finite<V>,
   };
 }
 
