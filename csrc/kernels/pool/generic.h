@@ -116,13 +116,13 @@ void max_pool(const PoolRun& run, const float* x, float* y, std::uint8_t* arg) n
 }
 
 // Several vectors of channels at a time hide the latency of the additions where windows are large.
-// Out of line: inlined, GCC keeps less of it in registers (a tenth slower).
 constexpr int kAverageVectors = 8;  // half of the registers of AVX2
 
 struct PoolEnds {
   const float *x, *y;
 };
 
+// Out of line: inlined, GCC keeps less of it in registers (a tenth slower).
 template <class V, int K>
 [[gnu::noinline]] void average_block(const PoolRun& run, const float* x, float* y, dim_t channels,
                                      const PoolEnds& ends) {

@@ -49,7 +49,7 @@ struct ReduceKernels {
   LossGradient loss_gradient[kLossKinds][2];
   dim_t (*arg_max)(const float* x, dim_t count) noexcept;  // the first maximum, or the first NaN
   float (*max_abs)(const float* x, dim_t count) noexcept;  // the largest |x|; NaN if any is NaN
-  // of `count` floats in each of `rows` rows
+  // Is each of the first `count` floats of `rows` rows neither infinite nor NaN?
   bool (*all_finite)(const float* x, dim_t rows, dim_t pitch, dim_t count) noexcept;
 };
 
