@@ -251,7 +251,13 @@ class Plan:
         learning_rate: float = 0.0,
         seed: int = 0,
         step: int | None = None,
-    ) -> tuple[float, ...]: ...
+        check_finite: bool = True,
+    ) -> tuple[float, ...]:
+        """The scalars among the outputs.
+
+        NumericError, with nothing changed, for a loss, a gradient or an update that is not finite;
+        check_finite=False takes such steps.
+        """
     def output(self, index: int) -> NDArray[Any]: ...
     def profile(
         self, inputs: Sequence[NDArray[Any]], *, repeats: int = 10, step: int | None = None

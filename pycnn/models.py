@@ -373,7 +373,7 @@ def _copy_unbuilt(
     if not state[1]:
         model.restore_frozen()
     if compiled is not None:
-        model.compile(compiled[0], compiled[1], metrics=compiled[2])
+        model.compile(*compiled[:2], metrics=compiled.metrics, on_nonfinite=compiled.on_nonfinite)
         model.set_trainable(dict(zip(model.leaves(), state[2], strict=True)))
     return model
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from math import nan
 from typing import Any
 
 from .text import printable, quoted
@@ -94,5 +95,6 @@ class RunningMeans:
             self._sums[i] += value * count
 
     def logs(self) -> dict[str, Any]:
+        """NaN where nothing was added."""
         sums = zip(self._names, self._sums, strict=True)
-        return {name: total / self._count for name, total in sums}
+        return {name: total / self._count if self._count else nan for name, total in sums}

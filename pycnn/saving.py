@@ -84,6 +84,8 @@ def _training(model: Model, objective: Objective, iterations: int) -> dict[str, 
     flags = [model.is_trained(layer) for layer in leaves]
     if flags != [layer in trained for layer in leaves]:
         training["trained"] = flags  # changed since compile()
+    if model.on_nonfinite != "raise":
+        training["on_nonfinite"] = model.on_nonfinite
     return training
 
 
@@ -140,12 +142,17 @@ def _shortened(message: str) -> str:
 
 def _compile(model: Model, training: Any) -> int:
     keys: tuple[str, ...] = ("optimizer", "loss", "metrics", "iterations")
-    if isinstance(training, dict) and "trained" in training:
-        keys = (*keys, "trained")
+    if isinstance(training, dict):
+        keys += tuple(key for key in ("trained", "on_nonfinite") if key in training)
     training = topology.expect("pycnn.training", training, keys)
     for key in keys[:3]:
         topology.check_plain(f"pycnn.training: {key}", training[key])
-    model.compile(training["optimizer"], training["loss"], metrics=training["metrics"])
+    model.compile(
+        training["optimizer"],
+        training["loss"],
+        metrics=training["metrics"],
+        on_nonfinite=training.get("on_nonfinite", "raise"),
+    )
     iterations = training["iterations"]
     if type(iterations) is not int or not 0 <= iterations <= MAX_ITERATIONS:
         raise ModelFormatError("pycnn.training: bad number of iterations")

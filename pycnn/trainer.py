@@ -7,8 +7,10 @@ rows of the batch itself. An interrupt or error between steps leaves the last co
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from math import nan
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +18,7 @@ from numpy.typing import NDArray
 from . import _core, door, losses, metrics, optimizers
 from .arrays import checked_batch
 from .callbacks import NO_CALLBACKS, Callback, CallbackList, History, call_all
+from .errors import NumericError
 from .layers.base import checked_int
 from .network import Network
 from .programs import Objective, Program, evaluate_graph, make_plan, predict_graph, train_graph
@@ -29,6 +32,18 @@ Arrays = list[NDArray[Any]]
 Logs = dict[str, Any]
 
 
+ON_NONFINITE = ("raise", "skip", "ignore")
+
+
+class Compiled(NamedTuple):
+    """What compile() was given."""
+
+    optimizer: optimizers.Optimizer
+    loss: losses.Loss
+    metrics: list[Any]
+    on_nonfinite: str
+
+
 class Trainer:
     """The part of a model that runs it. Models provide the rest of what is raised here.
 
@@ -40,7 +55,7 @@ class Trainer:
     stop_training = False
 
     def __init__(self) -> None:
-        self._compiled: tuple[optimizers.Optimizer, losses.Loss, list[Any]] | None = None
+        self._compiled: Compiled | None = None
         self._objective: Objective | None = None
         self._programs: dict[str, Program] = {}
         self._flags: dict[Layer, bool] = {}  # trainable or not, as compile() found them
@@ -62,7 +77,14 @@ class Trainer:
 
     # ---- compile ----
 
-    def compile(self, optimizer: Any, loss: Any, *, metrics: Sequence[Any] | None = None) -> None:
+    def compile(
+        self,
+        optimizer: Any,
+        loss: Any,
+        *,
+        metrics: Sequence[Any] | None = None,
+        on_nonfinite: str = "raise",
+    ) -> None:
         """Chooses how to train: keeps the weights, and what an optimizer given as object knows.
 
         The layers that are trainable now are those that fit() will change.
@@ -71,10 +93,19 @@ class Trainer:
             optimizer: a name or an object of pycnn.optimizers.
             loss: a name or an object of pycnn.losses.
             metrics: names or objects of pycnn.metrics; "accuracy" suits itself to the loss.
+            on_nonfinite: what becomes of a step whose loss, gradient or update is NaN or infinite.
+                "raise": NumericError; "skip": it changes and counts nothing, and fit() goes on
+                and warns; "ignore": it is taken, and the weights may be lost.
         """
         if isinstance(metrics, str):
             metrics = [metrics]
-        self._compiled = (optimizers.get(optimizer), losses.get(loss), list(metrics or []))
+        if on_nonfinite not in ON_NONFINITE:
+            raise ValueError(
+                f"compile: on_nonfinite must be one of {ON_NONFINITE}, got {on_nonfinite!r}"
+            )
+        self._compiled = Compiled(
+            optimizers.get(optimizer), losses.get(loss), list(metrics or []), on_nonfinite
+        )
         thawed = self.trained_layers()
         self.set_trainable({layer: layer in thawed for layer in self.leaves()})
 
@@ -100,7 +131,7 @@ class Trainer:
     @property
     def optimizer(self) -> optimizers.Optimizer:
         """The optimizer given to compile()."""
-        return self._require_compiled()[0]
+        return self._require_compiled().optimizer
 
     @property
     def metrics_names(self) -> list[str]:
@@ -114,7 +145,12 @@ class Trainer:
         metrics = zip(names, self.objective.metrics, strict=True)
         return {"loss": "min", **{name: metric.direction for name, metric in metrics}}
 
-    def _require_compiled(self) -> tuple[optimizers.Optimizer, losses.Loss, list[Any]]:
+    @property
+    def on_nonfinite(self) -> str:
+        """What compile() was told to do where numbers are not finite."""
+        return self._require_compiled().on_nonfinite
+
+    def _require_compiled(self) -> Compiled:
         if self._compiled is None:
             raise RuntimeError(f"{self.name}: call compile() first")
         return self._compiled
@@ -122,7 +158,7 @@ class Trainer:
     @property
     def objective(self) -> Objective:
         """What compile() asked for, resolved for the shape of the output."""
-        optimizer, loss, wanted = self._require_compiled()
+        optimizer, loss, wanted, _ = self._require_compiled()
         if self._objective is None:
             outputs = self.network.outputs
             if len(outputs) != 1:
@@ -165,14 +201,23 @@ class Trainer:
 
     def _train_step(self, arrays: Arrays, batch: int, **where: Any) -> tuple[float, ...]:
         plan = self._program("train").plan(batch)
-        rate = self.optimizer.learning_rate
-        return plan.run(arrays, learning_rate=rate, seed=self.seed, **where)
+        rate, check = self.optimizer.learning_rate, self.on_nonfinite != "ignore"
+        return plan.run(arrays, learning_rate=rate, seed=self.seed, check_finite=check, **where)
 
     def train_on_batch(self, x: Any, y: Any, return_dict: bool = False) -> Any:
-        """One step on one batch: the loss, or [loss, metrics...], before the update."""
+        """One step on one batch: the loss, or [loss, metrics...], before the update.
+
+        They are NaN where the step was skipped, see on_nonfinite of compile().
+        """
         arrays = self._samples(x, y)
         self._program("train").check_batch(len(arrays[0]))
-        return self._results(self._train_step(arrays, len(arrays[0])), return_dict)
+        try:
+            values: Sequence[float] = self._train_step(arrays, len(arrays[0]))
+        except NumericError:
+            if self.on_nonfinite != "skip":
+                raise
+            values = [nan] * len(self.metrics_names)
+        return self._results(values, return_dict)
 
     def test_on_batch(self, x: Any, y: Any, return_dict: bool = False) -> Any:
         """The loss, or [loss, metrics...], of one batch."""
@@ -278,20 +323,26 @@ class Trainer:
         begin = hooks.overridden("on_train_batch_begin")
         end = hooks.overridden("on_train_batch_end")
         means = RunningMeans(self.metrics_names)
+        skipped: list[NumericError] = []
         for step, start in enumerate(range(0, samples, batch)):
             if begin:
                 call_all(begin, step, {})
             count = min(batch, samples - start)
-            if order is None:
-                values = self._train_step(arrays, count, start=start)
-            else:
-                values = self._train_step(arrays, count, rows=order[start : start + count])
-            means.add(values, count)
+            where = {"start": start} if order is None else {"rows": order[start : start + count]}
+            try:
+                means.add(self._train_step(arrays, count, **where), count)
+            except NumericError as error:
+                if self.on_nonfinite != "skip":
+                    raise
+                skipped.append(error)
             progress.step(means.logs)
             if end:
                 call_all(end, step, means.logs())
             if self.stop_training:
                 break
+        if skipped:
+            text = f"fit: skipped {len(skipped)} of {step + 1} steps; the first: {skipped[0]}"
+            warnings.warn(text, RuntimeWarning, stacklevel=4)
         return means.logs()
 
     def _evaluate(

@@ -219,6 +219,20 @@ RUNS = [
         ("test_memory_safety.py::test_scratch_of_all_threads_that_wraps_is_refused",),
     ),
     Mutant(
+        "updates that overflow cannot be ignored",
+        "csrc/plan/lower_update.cc",
+        "guard->stays_finite(run) || !run.check_finite",
+        "guard->stays_finite(run)",
+        ("test_on_nonfinite.py",),
+    ),
+    Mutant(
+        "fewer threads than asked for are no matter",
+        "csrc/bind/plan.cc",
+        "  if (made == wanted) return;\n",
+        "  if (made >= 1) return;\n",
+        ("test_processes.py::test_where_no_thread_can_be_made_there_are_fewer",),
+    ),
+    Mutant(
         "any learning rate is taken",
         "csrc/plan/plan.cc",
         "std::isfinite(request.learning_rate) && request.learning_rate >= 0,",

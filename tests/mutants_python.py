@@ -9,6 +9,27 @@ from mutant import Mutant
 
 PYTHON = [
     Mutant(
+        "files get their names before they are on the disk",
+        "pycnn/files.py",
+        "        os.fsync(descriptor)\n        if overwrite:\n",
+        "        if overwrite:\n",
+        ("test_power_cut.py",),
+    ),
+    Mutant(
+        "names of files are not put on the disk",
+        "pycnn/files.py",
+        "    _sync_folder(target.parent)\n",
+        "",
+        ("test_power_cut.py",),
+    ),
+    Mutant(
+        "skipped steps count in the means",
+        "pycnn/trainer.py",
+        "                skipped.append(error)\n",
+        "                skipped.append(error)\n                means.add([0.0], count)\n",
+        ("test_on_nonfinite.py",),
+    ),
+    Mutant(
         "threads wait as OpenMP likes",
         "pycnn/openmp.py",
         "    os.environ.update(ours)\n",

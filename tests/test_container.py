@@ -8,6 +8,8 @@ import os
 import pickle
 import struct
 import zlib
+from functools import partial
+from operator import methodcaller
 
 import numpy as np
 import pytest
@@ -52,15 +54,19 @@ def rebuilt(data, change):
     return zeroed.replace(field % b"00000000", field % crc, 1)
 
 
-def with_graph(data, change):
-    """The file with its graph description changed."""
+def with_entry(key, data, change):
+    """The file with a part of its metadata changed: what change() makes of it, in place."""
 
     def change_header(header):
-        graph = json.loads(header["__metadata__"]["pycnn.graph"])
-        change(graph)
-        header["__metadata__"]["pycnn.graph"] = json.dumps(graph)
+        entry = json.loads(header["__metadata__"][key])
+        change(entry)
+        header["__metadata__"][key] = json.dumps(entry)
 
     return rebuilt(data, change_header)
+
+
+with_graph = partial(with_entry, "pycnn.graph")
+with_training = partial(with_entry, "pycnn.training")
 
 
 # --- files that are something else --------------------------------------------------------------
@@ -326,15 +332,6 @@ def test_newer_formats_are_refused_by_name():
 
 def test_training_that_does_not_fit_is_refused():
     data = saving.to_bytes(trained())
-
-    def damaged(**changes):
-        def change(header):
-            training = json.loads(header["__metadata__"]["pycnn.training"])
-            training.update(changes)
-            header["__metadata__"]["pycnn.training"] = json.dumps(training)
-
-        return rebuilt(data, change)
-
     sparse = "sparse_categorical_accuracy"
     metric = {"class_name": "BinaryAccuracy", "config": {"name": ["a"]}}
     adam = {"class_name": "Adam"}
@@ -349,9 +346,11 @@ def test_training_that_does_not_fit_is_refused():
         ({"optimizer": {**adam, "config": {"learning_rate": 1e39}}}, "learning_rate must be"),
         ({"optimizer": {**adam, "config": {"epsilon": 1e-39}}}, "epsilon must be"),
         ({"more": 0}, "unknown entry 'more'"),
+        ({"on_nonfinite": "slip"}, "on_nonfinite must be one of"),
+        ({"on_nonfinite": ["skip"]}, "on_nonfinite must be one of"),
     ):
         with pytest.raises(ModelFormatError, match=message):
-            saving.from_bytes(damaged(**changes))
+            saving.from_bytes(with_training(data, methodcaller("update", changes)))
 
 
 def test_a_failed_load_leaves_the_global_state_alone():

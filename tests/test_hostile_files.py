@@ -10,7 +10,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from test_container import assign, branched, rebuilt, trained, with_graph
+from test_container import assign, branched, rebuilt, trained, with_graph, with_training
 from toys import tiny
 
 from pycnn import container, metrics, saving
@@ -20,15 +20,6 @@ from pycnn.models import Model, Sequential, load_model
 
 ESCAPE = "\x1b[2J\x1b]0;owned\x07"
 LONG = "A" * 1_000_000
-
-
-def with_training(data, change):
-    def change_header(header):
-        training = json.loads(header["__metadata__"]["pycnn.training"])
-        change(training)
-        header["__metadata__"]["pycnn.training"] = json.dumps(training)
-
-    return rebuilt(data, change_header)
 
 
 def refused(data):

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from engine import threads
@@ -171,10 +173,14 @@ def test_products_of_extents_that_wrap_to_nothing_are_refused(extents):
 def test_scratch_of_all_threads_that_wraps_is_refused():
     """Finding 2: rows of 2^31 columns, to be pooled; for 128 threads 2^64 bytes and a few."""
     graph = _core.Graph()
-    x, w = graph.input("x", (None, 4, 2139923541, 1)), graph.parameter("w", (1, 1, 1, 4209122))
+    x, w = graph.input("x", (None, 4, 2139923544, 1)), graph.parameter("w", (1, 1, 1, 4209122))
     y = graph.max_pool2d(graph.conv2d(x, w), pool_size=(4, 4), strides=(4, 4))
     graph.mark_output(y)
     parameters = _core.Parameters(graph)
+    with threads(1), pytest.raises(MemoryError, match="max_scratch_bytes") as refusal:
+        _core.Plan(graph, parameters, 1, max_scratch_bytes=1)
+    needed = int(re.findall(r"needs (\d+)", str(refusal.value))[0])
+    assert 2**64 < 128 * needed < 2**64 + 2**40
     with threads(128), pytest.raises(MemoryError, match="does not fit"):
         _core.Plan(graph, parameters, 1)
 
@@ -203,3 +209,23 @@ def test_computed_kernels_are_refused(op):
     parameters = _core.Parameters(graph)
     with pytest.raises(ValueError, match="the kernel must be a parameter"):
         _core.Plan(graph, parameters, 1)
+
+
+def test_gradients_that_are_refused_leave_no_nodes():
+    """Half of them stayed in the graph, and in each plan made of it."""
+
+    def make():
+        graph = _core.Graph()
+        x, t = graph.input("x", (None, 8)), graph.input("t", (None, 8))
+        w, u = graph.parameter("w", (8, 8)), graph.parameter("u", (8, 8))
+        y = graph.dense(graph.dense_backward_data(x, w, x), u)
+        return graph, graph.loss("mean_squared_error", t, y), w, u
+
+    graph, loss, w, u = make()
+    before = graph.nodes()
+    with pytest.raises(ValueError, match="dense_backward_data: not differentiable"):
+        graph.gradients(loss, [u, w])
+    assert graph.nodes() == before
+    other, other_loss, _, _ = make()
+    assert graph.gradients(loss, [u]) == other.gradients(other_loss, [u])
+    assert graph.nodes() == other.nodes() != before

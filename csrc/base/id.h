@@ -51,6 +51,9 @@ class IdVector {
     return Key(items_.size() - 1);
   }
   Key next() const { return Key(items_.size()); }  // of what push_back will add
+  void cut(std::size_t size) {
+    items_.erase(items_.begin() + static_cast<std::ptrdiff_t>(size), items_.end());
+  }
 
   auto begin() { return items_.begin(); }
   auto end() { return items_.end(); }

@@ -40,6 +40,8 @@ std::int64_t now() noexcept {
   return std::chrono::steady_clock::now().time_since_epoch() / std::chrono::nanoseconds(1);
 }
 
+}  // namespace
+
 // GNU OpenMP ends the process where it cannot make a thread. So each thread that starts regions
 // first tries whether the system makes as many as it wants, all alive at once.
 int creatable_threads(int wanted) noexcept {
@@ -61,8 +63,6 @@ int creatable_threads(int wanted) noexcept {
   if (known < wanted) most = known;
   return known;
 }
-
-}  // namespace
 
 struct alignas(64) Share {
   std::atomic<dim_t> taken{0};  // tasks of this thread's share handed out so far

@@ -88,6 +88,10 @@ void run_region(const Region& region, Body& body) noexcept {
       &body);
 }
 
+// The number of threads, `wanted` at most, that the system lets a region of the calling thread
+// have. The first call of a thread tries; what was refused then is not tried again.
+int creatable_threads(int wanted) noexcept;
+
 // Throws Error unless 1 <= threads <= kMaxThreads; 0 = automatic.
 void set_num_threads(int threads);
 // For regions that the calling thread starts; never more than OpenMP's own limit for it, where

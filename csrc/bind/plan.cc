@@ -6,6 +6,8 @@
 #include <algorithm>
 
 #include "base/arch.h"
+#include "base/gate.h"
+#include "base/parallel.h"
 #include "bind/bind.h"
 #include "bind/predict.h"
 
@@ -96,7 +98,7 @@ py::tuple scalars(const Plan& plan, const RunResult& result) {
 RunRequest make_request(const Plan& plan, const std::vector<py::array>& inputs,
                         const std::vector<py::object>& outputs, const std::optional<RowArray>& rows,
                         dim_t start, float learning_rate, std::uint64_t seed,
-                        std::optional<std::uint32_t> step) {
+                        std::optional<std::uint32_t> step, bool check_finite = true) {
   RunRequest request;
   const std::vector<const Value*> expected = input_values(plan.graph());
   PYCNN_CHECK_VALUE(inputs.size() == expected.size(), "plan.run: expected ", expected.size(),
@@ -134,11 +136,30 @@ RunRequest make_request(const Plan& plan, const std::vector<py::array>& inputs,
   request.learning_rate = learning_rate;
   request.seed = seed;
   request.step = step;
+  request.check_finite = check_finite;
   if (PyThread_get_thread_ident() == main_thread) request.interrupted = signal_pending;
   return request;
 }
 
+// Once, before the first run that must do with fewer threads than it wants. A forked child is
+// serial by design.
+void warn_of_fewer_threads(const Plan& plan) {
+  static bool warned = false;  // changed with Python's lock held
+  const int wanted = plan.wanted_threads();
+  if (warned || wanted == 1 || fork_count() != 0) return;
+  const int made = creatable_threads(wanted);
+  if (made == wanted) return;
+  warned = true;
+  if (PyErr_WarnFormat(PyExc_RuntimeWarning, 1,
+                       "the system lets pycnn make only %d of the %d threads it wants (a limit of "
+                       "processes or memory): it is slower, its results are the same",
+                       made, wanted) != 0) {
+    throw py::error_already_set();
+  }
+}
+
 py::tuple run(Plan& plan, const RunRequest& request) {
+  warn_of_fewer_threads(plan);
   const RunResult result = without_gil([&] { return plan.run(request); });
   if (result.interrupted) throw py::error_already_set();
   return scalars(plan, result);
@@ -184,6 +205,7 @@ py::capsule lend(const py::object& self) {
   const auto floats = [&](const Shape& shape) {
     return static_cast<std::size_t>(shape.with_batch(plan.batch()).count());
   };
+  warn_of_fewer_threads(plan);
   auto* lent = new Lent{{&plan, floats(inputs[0]->shape), floats(plan.output_shape(0)), run_lent,
                          [] { return lent_failure.c_str(); }},
                         self};
@@ -258,12 +280,13 @@ void register_plan(py::module_& m) {
           [](Plan& plan, const std::vector<py::array>& inputs,
              const std::vector<py::object>& outputs, const std::optional<RowArray>& rows,
              dim_t start, Single learning_rate, std::uint64_t seed,
-             std::optional<std::uint32_t> step) {
-            return run(plan,
-                       make_request(plan, inputs, outputs, rows, start, learning_rate, seed, step));
+             std::optional<std::uint32_t> step, bool check_finite) {
+            return run(plan, make_request(plan, inputs, outputs, rows, start, learning_rate, seed,
+                                          step, check_finite));
           },
           "inputs"_a, "outputs"_a = py::tuple(), py::kw_only(), "rows"_a = py::none(),
-          "start"_a = 0, "learning_rate"_a = 0.0f, "seed"_a = 0, "step"_a = py::none())
+          "start"_a = 0, "learning_rate"_a = 0.0f, "seed"_a = 0, "step"_a = py::none(),
+          "check_finite"_a = true)
       .def(
           "profile",
           [](Plan& plan, const std::vector<py::array>& inputs, int repeats,

@@ -65,6 +65,7 @@ std::vector<ValueId> append_gradients(Graph& graph, ValueId loss, const std::vec
   PYCNN_CHECK_VALUE(op == OpKind::loss, "gradient: expected the output of a loss, got that of ",
                     name_of(op));
   PYCNN_CHECK_VALUE(std::ranges::find(wrt, loss) == wrt.end(), "gradient: wrt holds the loss");
+  Graph::Addition addition(graph);
   GradientTape tape(graph, dependents(graph, wrt));
   const NodeId last = graph.value(loss).producer;
   apply_rule(tape, last, kNoValue);
@@ -74,6 +75,7 @@ std::vector<ValueId> append_gradients(Graph& graph, ValueId loss, const std::vec
   }
   std::vector<ValueId> gradients;
   for (const ValueId id : wrt) gradients.push_back(tape.of(id));
+  addition.complete();
   return gradients;
 }
 

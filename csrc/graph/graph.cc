@@ -48,7 +48,11 @@ ValueId Graph::append_named(Node node, const Shape& shape, DType dtype) {
   PYCNN_CHECK_VALUE(!named_.contains(name), who, ": the graph already has an input or parameter ",
                     "of this name");
   check_extents(who, shape);
-  return named_[name] = append(std::move(node), {.shapes = {shape}, .dtypes = {dtype}});
+  Addition addition(*this);
+  const ValueId value = append(std::move(node), {.shapes = {shape}, .dtypes = {dtype}});
+  named_.emplace(name, value);
+  addition.complete();
+  return value;
 }
 
 ValueId Graph::add(OpKind op, Attrs attrs, const std::vector<ValueId>& inputs,
@@ -64,6 +68,7 @@ ValueId Graph::add(OpKind op, Attrs attrs, const std::vector<ValueId>& inputs,
 }
 
 ValueId Graph::append(Node node, const Inferred& inferred) {
+  Addition addition(*this);
   node.macs = inferred.macs;
   for (std::size_t i = 0; i < inferred.shapes.size(); ++i) {
     node.outputs.push_back(
@@ -74,6 +79,7 @@ ValueId Graph::append(Node node, const Inferred& inferred) {
   }
   const ValueId first = node.outputs.empty() ? kNoValue : node.outputs.front();
   nodes_.push_back(std::move(node));
+  addition.complete();
   return first;
 }
 

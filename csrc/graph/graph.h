@@ -174,6 +174,26 @@ class Graph {
   // For plan/fuse.cc: a value whose node now computes something of another shape.
   void set_shape(ValueId id, const Shape& shape) { values_[id].shape = shape; }
 
+  // Takes back the nodes that were added during its life, unless they are all there.
+  class Addition {
+   public:
+    explicit Addition(Graph& graph)
+        : graph_(graph), nodes_(graph.nodes_.size()), values_(graph.values_.size()) {}
+    ~Addition() {
+      if (complete_) return;
+      graph_.nodes_.cut(nodes_);
+      graph_.values_.cut(values_);
+    }
+    Addition(const Addition&) = delete;
+    Addition& operator=(const Addition&) = delete;
+    void complete() { complete_ = true; }
+
+   private:
+    Graph& graph_;
+    const std::size_t nodes_, values_;
+    bool complete_ = false;
+  };
+
  private:
   ValueId append(Node node, const Inferred& inferred);
   ValueId append_named(Node node, const Shape& shape, DType dtype);
@@ -191,8 +211,8 @@ ValueId append_loss(Graph& graph, LossAttrs attrs, ValueId y_true, ValueId y_pre
                     const std::string& name = "");
 
 // Appends the backward nodes of `loss` (the output of a loss node) and returns d loss / d wrt,
-// kNoValue where loss does not depend on it. Gradients of a value used several times are added from
-// its last use to its first. y_true counts as a constant.
+// kNoValue where loss does not depend on it; all of them or, where it throws, none. Gradients of a
+// value used several times are added from its last use to its first. y_true counts as a constant.
 std::vector<ValueId> append_gradients(Graph& graph, ValueId loss, const std::vector<ValueId>& wrt);
 
 }  // namespace pycnn

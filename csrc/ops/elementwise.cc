@@ -78,6 +78,7 @@ Dropout make_dropout(dim_t count, float rate, std::uint32_t stream, Isa isa) {
 
 void dropout_forward(const Dropout& op, const RandomState& state, const float* x, float* y,
                      Worker& worker) noexcept {
+  assert(op.map.count == 0 || (x != nullptr && y != nullptr));
   const DropoutKey key{
       .seed = state.seed, .stream = op.stream, .step = state.step, .rate = op.rate};
   for_blocks(op.map.count, worker, [&](dim_t i, dim_t count) noexcept {

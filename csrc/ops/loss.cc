@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cassert>
 
 #include "base/shape.h"
 #include "kernels/reduce/reduce.h"
@@ -25,6 +26,7 @@ void for_rows(const RowMap& op, Worker& worker, Body&& body) noexcept {
 
 // y_true from `row` on: one label per row where sparse, else a row of classes.
 const void* truth(const Loss& op, const void* y_true, dim_t row) {
+  assert(y_true != nullptr && 0 <= row && row < op.map.rows);
   if (op.kind == LossKind::sparse_categorical_crossentropy) {
     return static_cast<const std::int32_t*>(y_true) + row;
   }
@@ -32,6 +34,7 @@ const void* truth(const Loss& op, const void* y_true, dim_t row) {
 }
 
 float mean_in_order(const float* values, dim_t count) {
+  assert(count >= 1);
   double sum = 0;
   for (dim_t i = 0; i < count; ++i) sum += values[i];
   return static_cast<float>(sum / static_cast<double>(count));
@@ -39,6 +42,7 @@ float mean_in_order(const float* values, dim_t count) {
 
 // The score of one row, 0 to 1.
 float score(const Metric& op, const void* y_true, const float* y_pred, dim_t row) {
+  assert(y_true != nullptr && y_pred != nullptr);
   const dim_t classes = op.map.classes;
   const float* p = y_pred + row * classes;
   if (op.kind == MetricKind::sparse_categorical_accuracy) {
@@ -69,10 +73,12 @@ void raise(float* value, float mine) noexcept {
 }  // namespace
 
 RowMap make_row_map(dim_t rows, dim_t classes, Isa isa) {
+  assert(rows >= 1 && classes >= 1);
   return {rows, classes, &reduce_kernels(isa)};
 }
 
 void softmax_forward(const RowMap& op, const float* x, float* y, Worker& worker) noexcept {
+  assert(x != nullptr && y != nullptr);
   for_rows(op, worker, [&](dim_t row, dim_t rows) noexcept {
     const dim_t i = row * op.classes;
     op.kernels->softmax(x + i, y + i, rows, op.classes);
@@ -81,6 +87,7 @@ void softmax_forward(const RowMap& op, const float* x, float* y, Worker& worker)
 
 void softmax_backward(const RowMap& op, const float* y, const float* dy, float* dx,
                       Worker& worker) noexcept {
+  assert(y != nullptr && dy != nullptr && dx != nullptr);
   for_rows(op, worker, [&](dim_t row, dim_t rows) noexcept {
     const dim_t i = row * op.classes;
     op.kernels->softmax_gradient(y + i, dy + i, dx + i, rows, op.classes);
@@ -93,6 +100,7 @@ Loss make_loss(dim_t rows, dim_t classes, LossKind kind, bool from_logits, Isa i
 
 void loss_forward(const Loss& op, const void* y_true, const float* y_pred, float* value,
                   float* workspace, Worker& worker) noexcept {
+  assert(y_pred != nullptr && value != nullptr && workspace != nullptr);
   const auto kernel = op.map.kernels->loss[static_cast<int>(op.kind)][op.from_logits ? 1 : 0];
   for_rows(op.map, worker, [&](dim_t row, dim_t rows) noexcept {
     kernel(truth(op, y_true, row), y_pred + row * op.map.classes, workspace + row, rows,
@@ -103,6 +111,7 @@ void loss_forward(const Loss& op, const void* y_true, const float* y_pred, float
 
 void loss_backward(const Loss& op, const void* y_true, const float* y_pred, float* dx,
                    Worker& worker) noexcept {
+  assert(y_pred != nullptr && dx != nullptr);
   const auto kernel =
       op.map.kernels->loss_gradient[static_cast<int>(op.kind)][op.from_logits ? 1 : 0];
   const float scale = 1.0f / static_cast<float>(op.map.rows);
@@ -118,6 +127,7 @@ Metric make_metric(dim_t rows, dim_t classes, MetricKind kind, float threshold, 
 
 void metric_forward(const Metric& op, const void* y_true, const float* y_pred, float* value,
                     float* workspace, Worker& worker) noexcept {
+  assert(value != nullptr && workspace != nullptr);
   for_rows(op.map, worker, [&](dim_t begin, dim_t rows) noexcept {
     for (dim_t row = begin; row < begin + rows; ++row) {
       workspace[row] = score(op, y_true, y_pred, row);
@@ -127,6 +137,7 @@ void metric_forward(const Metric& op, const void* y_true, const float* y_pred, f
 }
 
 void max_abs(const float* x, dim_t count, Isa isa, float* value, Worker& worker) noexcept {
+  assert(count >= 0 && value != nullptr && (count == 0 || x != nullptr));
   const ReduceKernels& kernels = reduce_kernels(isa);
   worker.single([&]() noexcept { *value = 0; });
   worker.parallel_for(ceil_div(count, kMaxBlock), [&](dim_t begin, dim_t end) noexcept {

@@ -80,6 +80,7 @@ void sgd_update(const Sgd& op, float learning_rate, float* w, const float* g, fl
 
 bool sgd_stays_finite(const Sgd& op, float learning_rate, const float* w, const float* g,
                       const float* velocity) noexcept {
+  assert(w != nullptr && g != nullptr && (velocity != nullptr || op.momentum == 0));
   const SgdStep step = constants(op, learning_rate);
   Copies copies;
   for (dim_t i = 0; i < op.count; i += kCopied) {
@@ -112,6 +113,7 @@ void adam_update(const Adam& op, float learning_rate, dim_t step, float* w, cons
 
 bool adam_stays_finite(const Adam& op, float learning_rate, dim_t step, const float* w,
                        const float* g, const float* m, const float* v) noexcept {
+  assert(step >= 1 && w != nullptr && g != nullptr && m != nullptr && v != nullptr);
   const AdamStep now = constants(op, learning_rate, step);
   Copies copies;
   for (dim_t i = 0; i < op.count; i += kCopied) {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cassert>
 #include <cmath>
 
 #include "base/shape.h"
@@ -32,6 +33,7 @@ Tile tile_of(const RowReduction& op, dim_t task) {
   const dim_t blocks = ceil_div(op.C, kColumnBlock);
   const dim_t chunk = task / blocks, channel = task % blocks * kColumnBlock;
   const dim_t row = chunk * op.chunk_rows;
+  assert(0 <= row && row < op.rows && channel < op.C);
   return {.chunk = chunk,
           .rows = std::min(op.chunk_rows, op.rows - row),
           .C = std::min(kColumnBlock, op.C - channel),
@@ -71,9 +73,11 @@ void for_rows(const RowReduction& op, Worker& worker, Body&& body) noexcept {
 
 // The workspace: kPartials planes of [chunks][C], then kCoefficients vectors of C.
 float* partial(const RowReduction& op, float* workspace, int plane, dim_t chunk) {
+  assert(0 <= plane && plane < kPartials && 0 <= chunk && chunk < op.chunks());
   return workspace + (plane * op.chunks() + chunk) * op.C;
 }
 float* coefficient(const RowReduction& op, float* workspace, int k) {
+  assert(0 <= k && k < kCoefficients && workspace != nullptr);
   return workspace + (kPartials * op.chunks() + k) * op.C;
 }
 
@@ -81,6 +85,7 @@ using Sums = std::array<double, kCombineBlock>;
 
 // The sum over chunks, in order, of channels c ... of a plane.
 Sums sum_of_chunks(const RowReduction& op, float* workspace, int plane, dim_t c, dim_t count) {
+  assert(count <= kCombineBlock && c + count <= op.C);
   Sums sum{};
   for (dim_t chunk = 0; chunk < op.chunks(); ++chunk) {
     const float* part = partial(op, workspace, plane, chunk) + c;
@@ -96,6 +101,7 @@ struct Moments {
 // Chan's formula, chunk after chunk. A chunk's mean was rounded; m1, the sum of deviations from it,
 // corrects for that.
 Moments combine_moments(const RowReduction& op, float* workspace, dim_t c, dim_t count) {
+  assert(count <= kCombineBlock && c + count <= op.C);
   Moments all;
   double n = 0;
   for (dim_t chunk = 0; chunk < op.chunks(); ++chunk) {
@@ -124,6 +130,7 @@ dim_t rows_per_chunk(dim_t C) {
 // Along the longer side of the window; the kernel needs no more than its two strides.
 void sum_pixels(const ReduceKernels& kernels, const PixelWindow& window, const float* x, dim_t C,
                 double* sum) noexcept {
+  assert(window.rows >= 1 && window.columns >= 1 && C >= 1);
   const bool down = window.rows > window.columns;
   const dim_t length = down ? window.rows : window.columns;
   const dim_t lines = down ? window.columns : window.rows;
@@ -147,12 +154,14 @@ void sum_pixels(const ReduceKernels& kernels, const PixelWindow& window, const f
 dim_t RowReduction::workspace_floats() const { return (kPartials * chunks() + kCoefficients) * C; }
 
 RowReduction make_row_reduction(dim_t rows, dim_t C, Isa isa) {
+  assert(rows >= 1 && C >= 1);
   return {rows, C, rows_per_chunk(C), &reduce_kernels(isa)};
 }
 
 void bias_backward(const RowReduction& op, const float* dy, float* db, float* workspace,
                    Worker& worker) noexcept {
   const bool one = op.chunks() == 1;
+  assert(dy != nullptr && db != nullptr && (one || workspace != nullptr));
   for_tiles(op, worker, [&](const Tile& tile) noexcept {
     float* sum = (one ? db : partial(op, workspace, 0, tile.chunk)) + tile.channel;
     op.kernels->column_sum(dy + tile.at, op.C, tile.rows, tile.C, sum);
@@ -165,12 +174,15 @@ void bias_backward(const RowReduction& op, const float* dy, float* db, float* wo
 }
 
 BatchNorm make_batch_norm(dim_t rows, dim_t C, float epsilon, Isa isa) {
+  assert(epsilon > 0);
   return {make_row_reduction(rows, C, isa), epsilon};
 }
 
 void batch_norm_training_forward(const BatchNorm& op, const float* x, const float* gamma,
                                  const float* beta, float* y, float* mean, float* var,
                                  float* workspace, Worker& worker) noexcept {
+  assert(x != nullptr && gamma != nullptr && beta != nullptr && y != nullptr);
+  assert(mean != nullptr && var != nullptr);
   const RowReduction& rows = op.reduction;
   for_tiles(rows, worker, [&](const Tile& tile) noexcept {
     float* parts[kPartials];
@@ -203,6 +215,7 @@ void batch_norm_training_forward(const BatchNorm& op, const float* x, const floa
 void batch_norm_inference_forward(const BatchNorm& op, const float* x, const float* gamma,
                                   const float* beta, const float* mean, const float* var, float* y,
                                   float* workspace, Worker& worker) noexcept {
+  assert(x != nullptr && gamma != nullptr && var != nullptr && y != nullptr);
   const RowReduction& rows = op.reduction;
   float* const scale = coefficient(rows, workspace, 0);
   float* const zeros = coefficient(rows, workspace, 1);
@@ -224,6 +237,8 @@ void batch_norm_inference_forward(const BatchNorm& op, const float* x, const flo
 void batch_norm_backward(const BatchNorm& op, const float* x, const float* gamma, const float* mean,
                          const float* var, const float* dy, float* dx, float* dgamma, float* dbeta,
                          float* workspace, Worker& worker) noexcept {
+  assert(x != nullptr && gamma != nullptr && mean != nullptr && var != nullptr && dy != nullptr);
+  assert(dx != nullptr && dgamma != nullptr && dbeta != nullptr && dx != x);
   const RowReduction& rows = op.reduction;
   for_tiles(rows, worker, [&](const Tile& tile) noexcept {
     rows.kernels->column_gradients(x + tile.at, dy + tile.at, rows.C, tile.rows, tile.C,

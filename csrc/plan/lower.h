@@ -34,9 +34,10 @@ struct RunContext {
   dim_t start = 0;
   float learning_rate = 0;
   RandomState random;
-  bool weights_changed = true;               // since the plan's last complete run
-  std::int64_t kernels_packed = 0;           // of transposed convolutions, in all runs so far
-  bool failed = false;                       // set by a check step: the steps after it are skipped
+  bool weights_changed = true;      // since the plan's last complete run
+  std::int64_t kernels_packed = 0;  // of transposed convolutions, in all runs so far
+  bool check_finite = true;
+  bool failed = false;  // set by a check step: with check_finite, the steps after it are skipped
   const std::string* overflowing = nullptr;  // whose update would not be finite
   std::optional<Entry> updating = {};        // of the fork gate, from before the first update on
 

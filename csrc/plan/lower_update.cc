@@ -49,7 +49,7 @@ void Lowering::lower_guards() {
   add_step("check_updates", "", [guards = program_.guards](RunContext& run, Worker& worker) {
     worker.single([&] {
       for (const auto& guard : guards) {
-        if (guard->stays_finite(run)) continue;
+        if (guard->stays_finite(run) || !run.check_finite) continue;
         run.overflowing = &guard->name();
         run.failed = true;
         return;

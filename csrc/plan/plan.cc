@@ -83,7 +83,7 @@ Plan::Plan(const Graph& graph, std::shared_ptr<Parameters> parameters, dim_t bat
   useful_threads_ =
       static_cast<int>(std::clamp(all / options.operations_per_thread, 1.0, double{kMaxThreads}));
   long_ = all > kLongRun;
-  check_scratch(std::min(num_threads(), useful_threads_));
+  check_scratch(wanted_threads());
   allocate();
   const std::shared_ptr<JointGate> gates[] = {parameters_->gate(), optimizer_->gate()};
   if (first_update_ < static_cast<int>(steps.size()) || counts_) JointGate::join(gates, "plan");
@@ -128,6 +128,10 @@ void Plan::check_scratch(int threads) const {
   check_limit("max_scratch_bytes", bytes.bytes(), limits_.scratch_bytes);
 }
 
+int Plan::wanted_threads() const {
+  return useful_threads_ == 1 ? 1 : std::min(num_threads(), useful_threads_);
+}
+
 void Plan::allocate_scratch(int threads) {
   check_scratch(threads);
   scratch_stride_ = scratch_stride();
@@ -137,7 +141,7 @@ void Plan::allocate_scratch(int threads) {
 }
 
 void Plan::execute(bool (*interrupted)(), std::vector<double>* seconds) {
-  const int threads = std::min(num_threads(), useful_threads_);
+  const int threads = wanted_threads();
   if (threads != threads_) allocate_scratch(threads);  // also after set_num_threads
   for (const auto& folded : program_.folded) folded->refresh(parameters_->version());
   context_.failed = false;
@@ -162,7 +166,7 @@ void Plan::execute(bool (*interrupted)(), std::vector<double>* seconds) {
         if (worker.id() == 0) interrupted_ = true;
         break;
       }
-      if (step.is_check && context_.failed) {
+      if (step.is_check && context_.failed && context_.check_finite) {
         if (worker.id() == 0) failed_step_ = i;
         break;
       }
@@ -194,6 +198,7 @@ void Plan::accept(const RunRequest& request) {
   context_.rows = request.rows;
   context_.start = request.start;
   context_.learning_rate = request.learning_rate;
+  context_.check_finite = request.check_finite;
   context_.random = {request.seed, step};
 }
 

@@ -26,6 +26,7 @@ struct RunRequest {
   float learning_rate = 0;
   std::uint64_t seed = 0;
   std::optional<std::uint32_t> step;  // from 1; nothing: the one after the optimizer's last
+  bool check_finite = true;           // else numbers that are not finite stop no step
   bool (*interrupted)() = nullptr;    // asked every few milliseconds; true: stop before any update
 };
 
@@ -75,6 +76,7 @@ class Plan {
   std::size_t arena_bytes() const { return arena_bytes_; }
   std::size_t arena_lower_bound() const { return arena_lower_bound_; }
   int useful_threads() const { return useful_threads_; }
+  int wanted_threads() const;                    // by a run that starts now
   bool counts_steps() const { return counts_; }  // in the optimizer it was given
   std::size_t scratch_bytes() const { return program_.scratch_bytes; }  // of each thread
   double operations() const { return operations_; }                     // multiply-adds of a run

@@ -3,6 +3,9 @@
 // the mask is absent for whole vectors, so V::load(p + i, mask...) is the plain load there.
 #pragma once
 
+#include <cassert>
+#include <cstdint>
+
 #include "simd/vec.h"
 
 namespace pycnn {
@@ -10,14 +13,23 @@ namespace {
 
 template <class V, class Body>
 [[gnu::always_inline]] inline void for_vectors(dim_t count, Body&& body) {
+  assert(count >= 0);
   dim_t i = 0;
   for (; i + V::lanes <= count; i += V::lanes) body(i);
   if (i < count) body(i, V::tail_mask(count - i));
 }
 
+// Does writing y[0 ... count) change no x[0 ... count) that is still to be read?
+inline bool same_or_apart(const float* y, const float* x, dim_t count) {
+  const auto to = reinterpret_cast<std::uintptr_t>(y), from = reinterpret_cast<std::uintptr_t>(x);
+  const std::uintptr_t bytes = static_cast<std::uintptr_t>(count) * sizeof(float);
+  return to == from || to + bytes <= from || from + bytes <= to;
+}
+
 // y[i] = f(x[i]...); y may be one of the x.
 template <class V, class F, class... P>
 [[gnu::always_inline]] inline void map(F f, dim_t count, float* y, const P*... x) {
+  assert((same_or_apart(y, x, count) && ...));
   for_vectors<V>(count, [&](dim_t i, auto... mask) __attribute__((always_inline)) {
     f(V::load(x + i, mask...)...).store(y + i, mask...);
   });
@@ -51,6 +63,7 @@ template <class V, int K>
 class Columns {
  public:
   Columns(dim_t C, const float* const (&coefficients)[K]) : C_(C), period_(column_period<V>(C, 4)) {
+    assert(C >= 1);
     for (int k = 0; k < K; ++k) {
       source_[k] = coefficients[k];
       if (period_ == C) continue;
@@ -71,6 +84,7 @@ class Columns {
   // body(offset in x, offset for load, mask...)
   template <class Body>
   [[gnu::always_inline]] void for_each(dim_t rows, Body&& body) const {
+    assert(rows >= 0);
     const dim_t total = rows * C_;
     for (dim_t i = 0; i < total; i += period_) {
       const dim_t width = total - i < period_ ? total - i : period_;

@@ -18,6 +18,7 @@ void add(const float* a, const float* b, float* y, dim_t count) noexcept {
 template <class V>
 void copy_rows(const float* x, dim_t x_pitch, float* y, dim_t y_pitch, dim_t rows,
                dim_t count) noexcept {
+  assert(rows <= 1 || y_pitch >= count);  // a pitch of x may be 0
   for (dim_t row = 0; row < rows; ++row, x += x_pitch, y += y_pitch) {
     map<V>([](V v) { return v; }, count, y, x);
   }
@@ -26,6 +27,7 @@ void copy_rows(const float* x, dim_t x_pitch, float* y, dim_t y_pitch, dim_t row
 template <class V>
 void add_rows(const float* x, dim_t x_pitch, float* y, dim_t y_pitch, dim_t rows,
               dim_t count) noexcept {
+  assert(rows <= 1 || y_pitch >= count);  // a pitch of x may be 0
   for (dim_t row = 0; row < rows; ++row, x += x_pitch, y += y_pitch) add<V>(y, x, y, count);
 }
 
@@ -69,6 +71,8 @@ template <class V>
 
 template <class V>
 void dropout(const DropoutKey& key, dim_t first, const float* x, float* y, dim_t count) noexcept {
+  assert(first >= 0 && first % kDropoutAlign == 0 && same_or_apart(y, x, count));
+  static_assert(kDropoutAlign % (4 * V::lanes) == 0);
   const V rate = V::set1(key.rate), keep = V::set1(1.0f - key.rate);
   const V unit = V::set1(1.0f / 16777216.0f);
   for (dim_t i = 0; i < count; i += 4 * V::lanes) {

@@ -35,8 +35,20 @@ inline V load_ahead(const std::uint8_t* x, dim_t channels, const std::uint8_t* e
   return V::load_u8(x, end - x >= V::lanes ? V::lanes : channels);
 }
 
+inline bool is_valid(const PoolRun& run) {
+  return run.pixels >= 1 && run.C >= 1 && run.rows >= 1 && run.columns >= 1 && run.divisor >= 1;
+}
+
+// Rows of windows that cover the row: from the first on they start at or above it.
+inline bool is_valid(const PoolRow& row) {
+  return row.H >= 1 && row.W >= 1 && row.Q >= 1 && row.C >= 1 && row.S >= 1 && row.pad >= 0 &&
+         row.stride_h >= 1 && row.stride_w >= 1 && 0 <= row.h && row.h < row.H &&
+         (row.windows == 0 || (row.r < row.R && row.r >= (row.windows - 1) * row.stride_h));
+}
+
 // One past the last float that the windows of a run read.
 inline const float* end_of_input(const PoolRun& run, const float* x) {
+  assert(is_valid(run));
   return x + (run.pixels - 1) * run.x_step + (run.rows - 1) * run.row_stride +
          (run.columns - 1) * run.column_stride + run.C;
 }
@@ -109,6 +121,7 @@ void max_any(const PoolRun& run, const float* x, float* y, std::uint8_t* arg) {
 template <class V>
 void max_pool(const PoolRun& run, const float* x, float* y, std::uint8_t* arg) noexcept {
   if (arg != nullptr) {
+    assert(run.first_index + (run.rows - 1) * run.index_stride + run.columns <= 256);  // a byte
     max_any<V, Arg::stored>(run, x, y, arg);
   } else {
     max_any<V, Arg::none>(run, x, y, nullptr);
@@ -202,6 +215,7 @@ template <class V, class Value, class Term>
   for (dim_t w = 0; w < row.W; ++w, dx += row.C) {
     cover.move_to(row, w);
     const dim_t columns = cover.q1 - cover.q0 + 1, count = row.windows * columns;
+    assert(count <= kFewWindows);
     Windows<V> windows;
     for (dim_t k = 0; k < count; ++k) {
       const dim_t p = k < columns ? 0 : k / columns, q = cover.q0 + k - p * columns;
@@ -277,6 +291,7 @@ template <class V, class Value, class Term>
 
 template <class V, class Value, class Term>
 void gather(const PoolRow& row, float* dx, const Value& value, const Term& term) {
+  assert(is_valid(row));
   const dim_t columns = (row.S + row.stride_w - 1) / row.stride_w;
   if (row.windows * columns <= kFewWindows) return gather_few<V>(row, dx, value, term);
   gather_many<V>(row, dx, value, term);
@@ -327,6 +342,7 @@ inline float* clear(float* begin, float* end) {
 // dx[w][c] = term(c, channels) of pixel(q, w), for the one window q over column w; 0 where none is.
 template <class V, class Pixel>
 [[gnu::always_inline]] inline void unpool(const PoolRow& row, float* dx, Pixel&& pixel) {
+  assert(is_valid(row) && row.windows == 1 && row.stride_w >= row.S);
   float* const begin = dx;
   const float* const end = dx + row.W * row.C;
   for (dim_t q = 0; q < row.Q; ++q) {

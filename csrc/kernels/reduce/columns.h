@@ -26,6 +26,7 @@ struct FoldShape {
 
 template <class V>
 FoldShape fold_shape(dim_t ldx, dim_t rows, dim_t C) {
+  assert(rows >= 1 && 1 <= C && C <= kMaxColumns && (ldx >= C || rows == 1));
   // Eight vectors hide the latency of adding to the same accumulator.
   const dim_t wide = column_period<V>(C, 8);
   if (ldx != C || wide > kMaxColumns || rows * C < wide) return {C, ldx, rows, 0};
@@ -40,6 +41,7 @@ struct Fold {
   // term(offset in x, column in width, mask...) gives the A terms of one vector
   template <class Term>
   [[gnu::always_inline]] Fold(const FoldShape& shape, Term&& term) : shape(shape) {
+    assert(shape.width <= kMaxColumns && 0 <= shape.rest && shape.rest < shape.width);
     for (int a = 0; a < A; ++a) {
       for (dim_t c = 0; c < shape.width; ++c) sum[a][c] = 0;
     }

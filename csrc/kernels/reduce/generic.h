@@ -11,6 +11,7 @@ namespace {
 
 template <class V>
 dim_t arg_max(const float* x, dim_t count) noexcept {
+  assert(count >= 1);
   V top = V::set1(-kInfinity), nan = V::zero();
   for_vectors<V>(count, [&](dim_t i, auto... mask) __attribute__((always_inline)) {
     const V v = keep(V::load(x + i, mask...), V::set1(-kInfinity), mask...);
@@ -40,6 +41,7 @@ template <class V, class Body>
 
 template <class V>
 bool all_finite(const float* x, dim_t rows, dim_t pitch, dim_t count) noexcept {
+  assert(rows <= 1 || pitch >= count);
   V sum[4] = {V::zero(), V::zero(), V::zero(), V::zero()};
   for (dim_t row = 0; row < rows; ++row, x += pitch) {
     for_fours<V>(count, [&](int k, dim_t i, auto... mask) __attribute__((always_inline)) {

@@ -11,6 +11,7 @@ namespace {
 
 template <class V>
 inline float row_max(const float* x, dim_t classes) {
+  assert(classes >= 1);
   V top = V::set1(-kInfinity);
   for_vectors<V>(classes, [&](dim_t i, auto... mask) __attribute__((always_inline)) {
     top = max(top, keep(V::load(x + i, mask...), V::set1(-kInfinity), mask...));
@@ -23,6 +24,7 @@ constexpr dim_t kSumVectors = 64;  // added in single: a term is rounded 70 time
 // The sum of body(i, mask...) over a row: pieces of it in single, and those in double.
 template <class V, class Body>
 [[gnu::always_inline]] inline float row_sum(dim_t classes, Body&& body) {
+  assert(classes >= 1);
   constexpr dim_t kPiece = kSumVectors * V::lanes;
   double total = 0;
   for (dim_t first = 0; first < classes; first += kPiece) {

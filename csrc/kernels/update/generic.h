@@ -21,6 +21,7 @@ void sgd_momentum(const SgdStep& step, const float* g, float* w, float* velocity
                   dim_t count) noexcept {
   const V rate = V::set1(step.learning_rate), momentum = V::set1(step.momentum);
   const V decay = V::set1(step.decay);
+  assert(same_or_apart(w, velocity, count) && w != velocity);
   for_vectors<V>(count, [&](dim_t i, auto... mask) __attribute__((always_inline)) {
     const V descent = rate * V::load(g + i, mask...), old = V::load(w + i, mask...);
     const V speed = momentum * V::load(velocity + i, mask...) - descent;
@@ -33,6 +34,7 @@ void sgd_momentum(const SgdStep& step, const float* g, float* w, float* velocity
 template <class V>
 void adam(const AdamStep& step, const float* g, float* w, float* m, float* v,
           dim_t count) noexcept {
+  assert(same_or_apart(m, v, count) && m != v && w != m && w != v);
   const V alpha = V::set1(step.alpha), epsilon = V::set1(step.epsilon);
   const V gain_1 = V::set1(step.gain_1), gain_2 = V::set1(step.gain_2);
   const V decay = V::set1(step.decay);
