@@ -96,7 +96,7 @@ RUNS = [
     Mutant(
         "a plan uses one thread",
         "csrc/plan/plan.cc",
-        "const int threads = std::min(num_threads(), useful_threads_);\n",
+        "const int threads = wanted_threads();\n",
         "const int threads = 1;\n",
         ("test_thread_use.py::test_every_thread_of_a_plan_does_a_share_of_the_work",),
     ),
@@ -242,7 +242,7 @@ RUNS = [
     Mutant(
         "steps go on after a check has failed",
         "csrc/plan/plan.cc",
-        "if (step.is_check && context_.failed) {",
+        "if (step.is_check && context_.failed && context_.check_finite) {",
         "if (step.is_check && context_.failed && count < 0) {",
         ("test_numeric_errors.py",),
     ),

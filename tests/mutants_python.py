@@ -52,7 +52,7 @@ PYTHON = [
     ),
     Mutant(
         "trainable is read when a step is made",
-        "pycnn/trainer.py",
+        "pycnn/compiling.py",
         "return self._flags.get(layer, layer.trainable)",
         "return layer.trainable",
         ("test_state.py::test_trainable_is_read_at_compile",),

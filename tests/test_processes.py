@@ -304,7 +304,7 @@ for _ in range(30):
     start = time.process_time()
     time.sleep(0.02)
     spent.append(time.process_time() - start)
-print(sorted(spent)[len(spent) // 2])
+print(sorted(spent)[len(spent) // 4])  # of the calmer ones: others use the processors, too
 """
 
 

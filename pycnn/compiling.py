@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""compile(): how a model is trained, and the programs that follow from it and from its layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from . import losses, metrics, optimizers
+from .network import Network
+from .programs import Objective, Program, evaluate_graph, predict_graph, train_graph
+
+if TYPE_CHECKING:
+    from .layers.base import Layer
+
+ON_NONFINITE = ("raise", "skip", "ignore")
+
+
+class Compiled(NamedTuple):
+    """What compile() was given."""
+
+    optimizer: optimizers.Optimizer
+    loss: losses.Loss
+    metrics: list[Any]
+    on_nonfinite: str
+
+
+class Compilable:
+    """The part of a model that knows what compile() was given. Models provide what is raised here.
+
+    Several threads may call it: what they share is replaced as a whole, never changed in place.
+    """
+
+    name: str
+
+    def __init__(self) -> None:
+        self._compiled: Compiled | None = None
+        self._objective: Objective | None = None
+        self._programs: dict[str, Program] = {}
+        self._flags: dict[Layer, bool] = {}  # trainable or not, as compile() found them
+
+    @property
+    def network(self) -> Network:
+        raise NotImplementedError
+
+    def leaves(self) -> list[Layer]:
+        raise NotImplementedError
+
+    def trained_layers(self) -> set[Layer]:
+        raise NotImplementedError
+
+    @property
+    def seed(self) -> int:
+        raise NotImplementedError
+
+    def compile(
+        self,
+        optimizer: Any,
+        loss: Any,
+        *,
+        metrics: Sequence[Any] | None = None,
+        on_nonfinite: str = "raise",
+    ) -> None:
+        """Chooses how to train: keeps the weights, and what an optimizer given as object knows.
+
+        The layers that are trainable now are those that fit() will change.
+
+        Args:
+            optimizer: a name or an object of pycnn.optimizers.
+            loss: a name or an object of pycnn.losses.
+            metrics: names or objects of pycnn.metrics; "accuracy" suits itself to the loss.
+            on_nonfinite: what becomes of a step whose loss, gradient or update is NaN or infinite.
+                "raise": NumericError; "skip": it changes and counts nothing, and fit() goes on
+                and warns; "ignore": it is taken, and the weights may be lost.
+        """
+        if isinstance(metrics, str):
+            metrics = [metrics]
+        if on_nonfinite not in ON_NONFINITE:
+            raise ValueError(
+                f"compile: on_nonfinite must be one of {ON_NONFINITE}, got {on_nonfinite!r}"
+            )
+        self._compiled = Compiled(
+            optimizers.get(optimizer), losses.get(loss), list(metrics or []), on_nonfinite
+        )
+        thawed = self.trained_layers()
+        self.set_trainable({layer: layer in thawed for layer in self.leaves()})
+
+    def set_trainable(self, flags: dict[Layer, bool]) -> None:
+        """Says for each layer whether fit() changes it, whatever the layers' own flags say."""
+        self._flags = flags
+        self._objective = None
+        self.forget_programs()
+
+    def is_trained(self, layer: Layer) -> bool:
+        """Whether fit() changes the layer: as it was at compile(), or is, where it came later."""
+        return self._flags.get(layer, layer.trainable)
+
+    def forget_programs(self) -> None:
+        """For when the layers have changed."""
+        self._programs = {}
+        self._objective = None
+
+    @property
+    def is_compiled(self) -> bool:
+        return self._compiled is not None
+
+    @property
+    def optimizer(self) -> optimizers.Optimizer:
+        """The optimizer given to compile()."""
+        return self._require_compiled().optimizer
+
+    @property
+    def metrics_names(self) -> list[str]:
+        return self.objective.names
+
+    def metric_directions(self) -> dict[str, str]:
+        """Whether "min" or "max" is better, by the names in the logs; for callbacks."""
+        if self._compiled is None:
+            return {}
+        names = self.metrics_names[1:]
+        metrics = zip(names, self.objective.metrics, strict=True)
+        return {"loss": "min", **{name: metric.direction for name, metric in metrics}}
+
+    @property
+    def on_nonfinite(self) -> str:
+        """What compile() was told to do where numbers are not finite."""
+        return self._require_compiled().on_nonfinite
+
+    def _require_compiled(self) -> Compiled:
+        if self._compiled is None:
+            raise RuntimeError(f"{self.name}: call compile() first")
+        return self._compiled
+
+    @property
+    def objective(self) -> Objective:
+        """What compile() asked for, resolved for the shape of the output."""
+        optimizer, loss, wanted, _ = self._require_compiled()
+        if self._objective is None:
+            outputs = self.network.outputs
+            if len(outputs) != 1:
+                raise ValueError(f"{self.name}: fit needs 1 output, got {len(outputs)}")
+            resolved = tuple(metrics.resolve(metric, loss, outputs[0].shape) for metric in wanted)
+            metrics.column_names(resolved)  # refuses names that the logs cannot hold
+            self._objective = Objective(optimizer, loss, resolved)
+        return self._objective
+
+    def _program(self, mode: str) -> Program:
+        programs = self._programs
+        program = programs.get(mode)
+        if program is None or (mode == "train" and program.changes != self.optimizer.changes):
+            network = self.network
+            if mode == "predict":
+                program = Program(predict_graph(network), network.parameters)
+            elif mode == "evaluate":
+                program = Program(evaluate_graph(network, self.objective), network.parameters)
+            else:
+                optimizer, changes = self.optimizer, self.optimizer.changes
+                # flags of layers that came after compile() are read now, once
+                self._flags = {layer: self.is_trained(layer) for layer in self.leaves()}
+                graph = train_graph(network, self.objective, self.is_trained)
+                program = Program(graph, network.parameters, optimizer.state, changes)
+            programs[mode] = program
+        return program
