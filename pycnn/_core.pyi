@@ -178,16 +178,17 @@ class OptimizerState:
 
     iterations: int
     def __init__(self) -> None: ...
+    def slots_of(self, variable: Variable) -> list[str]:
+        """Names of those it has so far."""
     def get(self, variable: Variable, slot: str) -> NDArray[np.float32]: ...
     def set(self, variable: Variable, slot: str, array: NDArray[np.float32]) -> None: ...
 
 def read(
     variables: Sequence[Variable],
     optimizer: OptimizerState | None = None,
-    slots: Sequence[str] = (),
-    slot_variables: Sequence[Variable] = (),
-) -> tuple[list[NDArray[np.float32]], list[list[NDArray[np.float32]]], int]:
-    """(weights, slots by name, iterations) of one and the same step."""
+    slots: Sequence[tuple[Variable, str]] = (),
+) -> tuple[list[NDArray[np.float32]], list[NDArray[np.float32]], int]:
+    """(weights, slots, iterations) of one and the same step."""
 
 def write(variables: Sequence[Variable], arrays: Sequence[NDArray[np.float32]]) -> None:
     """Sets all, between two steps; none where a shape does not fit."""

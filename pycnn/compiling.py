@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import losses, metrics, optimizers
+from .metrics import check_metric
 from .network import Network
 from .programs import Objective, Program, evaluate_graph, predict_graph, train_graph
 
@@ -23,6 +24,13 @@ class Compiled(NamedTuple):
     loss: losses.Loss
     metrics: list[Any]
     on_nonfinite: str
+
+
+def resolve(compiled: Compiled, shape: Sequence[int | None]) -> Objective:
+    """What is asked for, for this output; ValueError where it does not suit it or itself."""
+    resolved = tuple(metrics.resolve(wanted, compiled.loss, shape) for wanted in compiled.metrics)
+    metrics.column_names(resolved)  # refuses names that the logs cannot hold
+    return Objective(compiled.optimizer, compiled.loss, resolved)
 
 
 class Compilable:
@@ -79,9 +87,12 @@ class Compilable:
             raise ValueError(
                 f"compile: on_nonfinite must be one of {ON_NONFINITE}, got {on_nonfinite!r}"
             )
-        self._compiled = Compiled(
+        wanted = Compiled(
             optimizers.get(optimizer), losses.get(loss), list(metrics or []), on_nonfinite
         )
+        for metric in wanted.metrics:
+            check_metric(metric)  # refused before anything has changed
+        self._compiled = wanted
         thawed = self.trained_layers()
         self.set_trainable({layer: layer in thawed for layer in self.leaves()})
 
@@ -134,15 +145,19 @@ class Compilable:
     @property
     def objective(self) -> Objective:
         """What compile() asked for, resolved for the shape of the output."""
-        optimizer, loss, wanted, _ = self._require_compiled()
+        compiled = self._require_compiled()
         if self._objective is None:
             outputs = self.network.outputs
             if len(outputs) != 1:
                 raise ValueError(f"{self.name}: fit needs 1 output, got {len(outputs)}")
-            resolved = tuple(metrics.resolve(metric, loss, outputs[0].shape) for metric in wanted)
-            metrics.column_names(resolved)  # refuses names that the logs cannot hold
-            self._objective = Objective(optimizer, loss, resolved)
+            self._objective = resolve(compiled, outputs[0].shape)
         return self._objective
+
+    def saved_objective(self) -> Objective:
+        """As objective, but with several outputs, too: such a model may be saved and copied."""
+        if len(self.network.outputs) == 1:
+            return self.objective
+        return resolve(self._require_compiled(), (None,))
 
     def _program(self, mode: str) -> Program:
         programs = self._programs

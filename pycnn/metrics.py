@@ -80,16 +80,25 @@ DIRECTIONS = {  # of the names that metrics have where the user chose none
 }
 
 
+ACCURACY = ("accuracy", "acc")  # of the kind that suits the loss
+
+
 def get(identifier: object) -> Metric:
     """A metric from its name, its config, its class, or itself."""
     return from_table("metric", identifier, METRICS, Metric)
+
+
+def check_metric(identifier: object) -> None:
+    """ValueError or TypeError for what resolve() could never take."""
+    if not (isinstance(identifier, str) and identifier.lower() in ACCURACY):
+        get(identifier)
 
 
 def resolve(identifier: object, loss: Loss, output_shape: Sequence[int | None]) -> Metric:
     """As get; "accuracy" becomes the kind that suits the loss and the output."""
     if not isinstance(identifier, str):
         metric = get(identifier)
-    elif identifier.lower() not in ("accuracy", "acc"):
+    elif identifier.lower() not in ACCURACY:
         metric = get(identifier)
         metric.name = identifier
     elif loss.sparse:

@@ -94,10 +94,12 @@ class Optimizer(Spec):
         """A copy has the settings; it has trained nothing."""
         return type(self).from_config, (self.get_config(),)
 
+    all_slots: tuple[str, ...] = ()  # that the core may keep for a weight
+
     @property
     def slots(self) -> tuple[str, ...]:
-        """Names of the arrays the core keeps for each weight."""
-        return ()
+        """Names of the arrays the core keeps for each weight, with the settings of now."""
+        return self.all_slots
 
     def add_update(self, graph: _core.Graph, parameter: int, gradient: int, name: str) -> None:
         """Appends the update of one weight to a training graph."""
@@ -126,9 +128,11 @@ class SGD(Optimizer):
         self.momentum = momentum
         self.nesterov = nesterov
 
+    all_slots = ("velocity",)
+
     @property
     def slots(self) -> tuple[str, ...]:
-        return ("velocity",) if self.momentum else ()
+        return self.all_slots if self.momentum else ()
 
     def add_update(self, graph: _core.Graph, parameter: int, gradient: int, name: str) -> None:
         graph.sgd(
@@ -162,9 +166,7 @@ class Adam(Optimizer):
         self.beta_2 = beta_2
         self.epsilon = epsilon
 
-    @property
-    def slots(self) -> tuple[str, ...]:
-        return ("m", "v")
+    all_slots = ("m", "v")
 
     def add_update(self, graph: _core.Graph, parameter: int, gradient: int, name: str) -> None:
         graph.adam(

@@ -11,7 +11,8 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,22 +42,19 @@ def to_bytes(
     model: Model, *, include_optimizer: bool = True, allow_nonfinite: bool = False
 ) -> bytes:
     """The container of a model: what save() writes."""
-    objective = model.objective if model.is_compiled else None
+    objective = model.saved_objective() if model.is_compiled else None
     optimizer = objective.optimizer if objective else None
     paths = {id(v): path for path, v in model.network.variables.items()}
-    weights, slots = model.weights, list(optimizer.slots) if optimizer else []
-    trained = [v for v in weights if v.spec.trainable and model.is_trained(v.layer)]
+    weights = model.weights
+    slots = _slots(model, weights) if include_optimizer else []
     values, state, iterations = _core.read(
         [v.core for v in weights],
         optimizer.state if optimizer and include_optimizer else None,
-        slots,
-        [v.core for v in trained],
+        [(variable.core, slot) for slot, variable in slots],
     )
     tensors = {paths[id(v)]: array for v, array in zip(weights, values, strict=True)}
-    if iterations:
-        for slot, arrays in zip(slots, state, strict=True):
-            for variable, array in zip(trained, arrays, strict=True):
-                tensors[slot_name(slot, paths[id(variable)])] = array
+    for (slot, variable), array in zip(slots, state, strict=True):
+        tensors[slot_name(slot, paths[id(variable)])] = array
     if not allow_nonfinite:
         for name, array in tensors.items():
             if not np.isfinite(array).all():
@@ -71,6 +69,19 @@ def to_bytes(
     if objective is not None:
         metadata["pycnn.training"] = _to_json(_training(model, objective, iterations))
     return container.pack(metadata, tensors)
+
+
+def _slots(model: Model, weights: Sequence[Variable]) -> list[tuple[str, Variable]]:
+    """What a model that goes on has in use: slots of steps taken, also where now they rest."""
+    if not model.is_compiled or not model.optimizer.iterations:
+        return []
+    optimizer = model.optimizer
+    state, found = optimizer.state, []
+    for variable in weights:
+        trained = variable.spec.trainable and model.is_trained(variable.layer)
+        needed = optimizer.slots if trained else ()
+        found += [(slot, variable) for slot in {*needed, *state.slots_of(variable.core)}]
+    return sorted(found, key=itemgetter(0))
 
 
 def _training(model: Model, objective: Objective, iterations: int) -> dict[str, Any]:
@@ -161,7 +172,7 @@ def _compile(model: Model, training: Any) -> int:
         if not isinstance(flags, list) or [type(flag) for flag in flags] != [bool] * len(leaves):
             raise ModelFormatError("pycnn.training: expected trained to be a flag for each layer")
         model.set_trainable(dict(zip(leaves, flags, strict=True)))
-    _ = model.objective  # refuses a loss and metrics that do not fit
+    _ = model.saved_objective()  # refuses a loss and metrics that do not fit
     return iterations
 
 
@@ -185,15 +196,17 @@ def _set_tensors(model: Model, tensors: container.Tensors, iterations: int) -> N
     weights = {path: v for path, v in model.network.variables.items() if not v.spec.fixed}
     shapes = {path: variable.shape for path, variable in weights.items()}
     state: list[tuple[str, str, Variable]] = []  # (tensor, slot, whose)
-    for slot in model.optimizer.slots if iterations else ():
+    for slot in model.optimizer.all_slots if iterations else ():
         for path, variable in weights.items():
-            if variable.spec.trainable and model.is_trained(variable.layer):
-                state.append((slot_name(slot, path), slot, variable))
-                shapes[slot_name(slot, path)] = variable.shape
-    for name, _, _ in state:  # files of before 2026-12 called a slot "opt.m/dense/kernel"
-        older = name.replace(":", "/", 1)
-        if name not in tensors and older in tensors and older not in shapes:
-            tensors[name] = tensors.pop(older)
+            name = slot_name(slot, path)
+            older = name.replace(":", "/", 1)  # in files of before 2026-12: "opt.m/dense/kernel"
+            if name not in tensors and older in tensors and older not in weights:
+                tensors[name] = tensors.pop(older)
+            trained = variable.spec.trainable and model.is_trained(variable.layer)
+            needed = trained and slot in model.optimizer.slots
+            if needed or (name in tensors and variable.spec.trainable):
+                state.append((name, slot, variable))
+                shapes[name] = variable.shape
     for name in sorted(shapes.keys() ^ tensors.keys()):
         problem = "is missing" if name in shapes else "belongs to no layer"
         raise ModelFormatError(f"tensor {name} {problem}")

@@ -145,3 +145,29 @@ def test_copies_and_files_keep_the_choice(choice, tmp_path):
     unbuilt = Sequential([Dense(1)])
     unbuilt.compile("sgd", "mse", on_nonfinite=choice)
     assert copy.deepcopy(unbuilt).on_nonfinite == choice
+
+
+@pytest.mark.parametrize("metrics", [None, ["mse"], ["mse", "accuracy"]])
+def test_only_the_loss_is_judged_not_what_is_measured_beside_it(metrics):
+    """A metric that overflows stopped the training of a loss that does not."""
+    loss = pycnn.losses.BinaryCrossentropy(from_logits=True)
+    model = linear("sgd", loss, metrics=metrics)
+    model.set_weights([np.full((2, 1), 1e25), np.zeros(1)])
+    values = model.train_on_batch(np.ones((4, 2)), np.ones((4, 1)), return_dict=True)
+    assert values["loss"] == 0
+    assert metrics is None or np.isinf(values["mse"])
+    assert model.optimizer.iterations == 1
+
+
+def test_steps_that_change_no_weight_are_judged_as_well():
+    x, y = np.full((4, 2), np.nan), np.zeros((4, 1))
+    model = linear()
+    model.trainable = False
+    for choice, counted in (("raise", 0), ("skip", 0), ("ignore", 1)):
+        model.compile("sgd", "mse", on_nonfinite=choice)
+        if choice == "raise":
+            with pytest.raises(NumericError, match="step 1: the loss or a gradient"):
+                model.train_on_batch(x, y)
+        else:
+            assert np.isnan(model.train_on_batch(x, y))
+        assert model.optimizer.iterations == counted

@@ -33,13 +33,14 @@ void set_values(const std::string& who, Variable& variable, const FloatArray& ar
 // One step of a training, as its weights, slots and number of steps were between two runs.
 struct Snapshot {
   std::vector<std::vector<float>> weights;
-  std::vector<std::vector<std::vector<float>>> slots;  // by name, then by variable
+  std::vector<std::vector<float>> slots;
   std::uint32_t iterations = 0;
 };
 
+using SlotName = std::pair<VariablePtr, std::string>;
+
 Snapshot snapshot(const std::vector<VariablePtr>& variables, OptimizerState* optimizer,
-                  const std::vector<std::string>& slots,
-                  const std::vector<VariablePtr>& slot_variables) {
+                  const std::vector<SlotName>& slots) {
   Snapshot taken;
   std::vector<std::shared_ptr<JointGate>> gates;
   for (const VariablePtr& variable : variables) gates.push_back(variable->gate());
@@ -50,31 +51,23 @@ Snapshot snapshot(const std::vector<VariablePtr>& variables, OptimizerState* opt
   for (const VariablePtr& variable : variables) taken.weights.push_back(variable->values().get());
   if (optimizer == nullptr) return taken;
   taken.iterations = optimizer->iterations();
-  for (const std::string& slot : slots) {
-    taken.slots.emplace_back();
-    for (const VariablePtr& variable : slot_variables) {
-      taken.slots.back().push_back(optimizer->slot(variable, slot).get());
-    }
+  for (const auto& [variable, slot] : slots) {
+    taken.slots.push_back(optimizer->slot(variable, slot).get());
   }
   return taken;
 }
 
 py::tuple read(const std::vector<VariablePtr>& variables, OptimizerState* optimizer,
-               const std::vector<std::string>& slots,
-               const std::vector<VariablePtr>& slot_variables) {
-  const Snapshot taken =
-      without_gil([&] { return snapshot(variables, optimizer, slots, slot_variables); });
-  const auto arrays = [](const std::vector<VariablePtr>& owners,
-                         const std::vector<std::vector<float>>& values) {
-    py::list list;
-    for (std::size_t i = 0; i < owners.size(); ++i) {
-      list.append(to_array(owners[i]->shape(), values[i]));
-    }
-    return list;
-  };
-  py::list by_slot;
-  for (const auto& values : taken.slots) by_slot.append(arrays(slot_variables, values));
-  return py::make_tuple(arrays(variables, taken.weights), by_slot, taken.iterations);
+               const std::vector<SlotName>& slots) {
+  const Snapshot taken = without_gil([&] { return snapshot(variables, optimizer, slots); });
+  py::list weights, slot_values;
+  for (std::size_t i = 0; i < taken.weights.size(); ++i) {
+    weights.append(to_array(variables[i]->shape(), taken.weights[i]));
+  }
+  for (std::size_t i = 0; i < taken.slots.size(); ++i) {
+    slot_values.append(to_array(slots[i].first->shape(), taken.slots[i]));
+  }
+  return py::make_tuple(weights, slot_values, taken.iterations);
 }
 
 void write(const std::vector<VariablePtr>& variables, const std::vector<FloatArray>& arrays) {
@@ -175,6 +168,7 @@ void register_variables(py::module_& m) {
   py::class_<OptimizerState, std::shared_ptr<OptimizerState>>(m, "OptimizerState")
       .def(py::init<>())
       .def_property("iterations", &OptimizerState::iterations, &OptimizerState::set_iterations)
+      .def("slots_of", &OptimizerState::slots_of, "variable"_a)
       .def(
           "get",
           [](OptimizerState& state, const VariablePtr& variable, const std::string& slot) {
@@ -191,7 +185,7 @@ void register_variables(py::module_& m) {
           },
           "variable"_a, "slot"_a, py::arg("array").noconvert());
   m.def("read", &read, "variables"_a, "optimizer"_a = py::none(),
-        "slots"_a = std::vector<std::string>(), "slot_variables"_a = std::vector<VariablePtr>());
+        "slots"_a = std::vector<SlotName>());
   m.def("write", &write, "variables"_a, "arrays"_a);
   m.def("groups_of", &groups_of, "graph"_a);
   register_parameters_of_graphs(m);

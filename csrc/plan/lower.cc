@@ -35,14 +35,15 @@ std::optional<std::size_t> in_place_input(OpKind op) {
 }  // namespace
 
 Lowering::Lowering(const Graph& graph, const std::vector<Node>& nodes, Parameters& parameters,
-                   OptimizerState& optimizer, dim_t batch)
+                   OptimizerState& optimizer, dim_t batch, bool counts_steps)
     : graph_(graph),
       nodes_(nodes),
       parameters_(parameters),
       optimizer_(optimizer),
       batch_(batch),
       trains_(
-          std::any_of(nodes.begin(), nodes.end(), [](const Node& n) { return is_update(n.op); })) {
+          std::any_of(nodes.begin(), nodes.end(), [](const Node& n) { return is_update(n.op); })),
+      checks_(trains_ || counts_steps) {
   const std::size_t values = graph.values().size();
   program_.value_buffer = IdVector<ValueId, BufferId>(values);
   program_.layout = IdVector<ValueId, std::optional<PackedWeights>>(values);
@@ -108,6 +109,25 @@ void Lowering::check_plain_inputs(const Node& node) const {
     PYCNN_CHECK_VALUE(graph_.producer(v).op == OpKind::parameter, node.name,
                       ": the gradient of a kernel can only be added, applied or returned");
   }
+}
+
+// Of a step that trains or is counted: a loss whose gradients were taken or, where that are none,
+// the graph's first. Others are metrics, which may be what they like.
+bool Lowering::is_objective(const Node& loss) const {
+  if (!checks_) return false;
+  const Node* first = nullptr;
+  bool taken = false;
+  for (const Node& node : graph_.nodes()) {
+    if (node.op == OpKind::loss && first == nullptr) first = &node;
+    if (node.op != OpKind::loss_backward) continue;
+    taken = true;
+    const auto &mine = loss.attrs_as<LossAttrs>(), &its = node.attrs_as<LossAttrs>();
+    if (node.inputs == loss.inputs && mine.kind == its.kind &&
+        mine.from_logits == its.from_logits) {
+      return true;
+    }
+  }
+  return !taken && first->outputs == loss.outputs;
 }
 
 void Lowering::find_last_uses() {
@@ -275,7 +295,7 @@ Program Lowering::lower() {
         if (v.has_value() && reads(node, j)) touch(program_.value_buffer[v], s);
       }
     }
-    if (node.op == OpKind::loss && trains_) lower_check(node.outputs[0]);
+    if (node.op == OpKind::loss && is_objective(node)) lower_check(node.outputs[0]);
   }
   for (std::size_t k = 0; k < graph_.outputs().size(); ++k) {
     lower_output(graph_.outputs()[k], static_cast<int>(k));
@@ -289,8 +309,8 @@ Program Lowering::lower() {
 }
 
 Program lower(const Graph& graph, const std::vector<Node>& nodes, Parameters& parameters,
-              OptimizerState& optimizer, dim_t batch) {
-  return Lowering(graph, nodes, parameters, optimizer, batch).lower();
+              OptimizerState& optimizer, dim_t batch, bool counts_steps) {
+  return Lowering(graph, nodes, parameters, optimizer, batch, counts_steps).lower();
 }
 
 }  // namespace pycnn

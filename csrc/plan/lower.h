@@ -90,7 +90,8 @@ struct Program {
   std::size_t scratch_bytes = 0;  // per thread
 };
 
+// counts_steps: the loss is checked also where nothing is updated.
 Program lower(const Graph& graph, const std::vector<Node>& nodes, Parameters& parameters,
-              OptimizerState& optimizer, dim_t batch);
+              OptimizerState& optimizer, dim_t batch, bool counts_steps);
 
 }  // namespace pycnn

@@ -12,7 +12,7 @@ namespace pycnn {
 class Lowering {
  public:
   Lowering(const Graph& graph, const std::vector<Node>& nodes, Parameters& parameters,
-           OptimizerState& optimizer, dim_t batch);
+           OptimizerState& optimizer, dim_t batch, bool counts_steps);
   Program lower();
 
  private:
@@ -28,6 +28,7 @@ class Lowering {
   void propagate_layouts();
   void check_kernel(const Node& node, ValueId w, const Conv2dShape& shape) const;
   void check_plain_inputs(const Node& node) const;
+  bool is_objective(const Node& loss) const;
   void find_last_uses();
   void assign_buffers(std::size_t i);
   BufferId fixed_buffer(float* memory);
@@ -67,6 +68,7 @@ class Lowering {
   dim_t batch_;
   Program program_;
   bool trains_;                                  // has updates
+  bool checks_;                                  // the objective, before a step is counted
   std::vector<BufferId> kept_;                   // packed weights: valid from run to run
   IdVector<ValueId, std::size_t> needed_until_;  // how many nodes run before it may go; 0: unread
   IdVector<BufferId, std::size_t> occupied_until_;  // likewise, by all values in it

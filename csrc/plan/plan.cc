@@ -63,7 +63,7 @@ Plan::Plan(const Graph& graph, std::shared_ptr<Parameters> parameters, dim_t bat
   PYCNN_CHECK_VALUE(batch >= 1, "plan: batch must be >= 1, got ", batch);
   std::stable_partition(nodes_.begin(), nodes_.end(),
                         [](const Node& n) { return !is_update(n.op); });
-  program_ = lower(graph_, nodes_, *parameters_, *optimizer_, batch);
+  program_ = lower(graph_, nodes_, *parameters_, *optimizer_, batch, counts_);
   const auto& steps = program_.steps;
   first_update_ = static_cast<int>(
       std::find_if(steps.begin(), steps.end(), [](const Step& s) { return s.changes_state; }) -

@@ -72,6 +72,15 @@ Tensor& OptimizerState::slot(const std::shared_ptr<Variable>& variable, const st
       .first->second;
 }
 
+std::vector<std::string> OptimizerState::slots_of(const Variable& variable) const {
+  const Entry looking(making_, Access::shared, "slots");
+  std::vector<std::string> names;
+  const auto known = slots_.find(&variable);
+  if (known == slots_.end() || known->second.variable.lock().get() != &variable) return names;
+  for (const auto& [name, slot] : known->second.by_name) names.push_back(name);
+  return names;
+}
+
 std::vector<float> OptimizerState::get(const std::shared_ptr<Variable>& variable,
                                        const std::string& name) {
   const JointEntry reading(*gate_, Access::shared, "optimizer");

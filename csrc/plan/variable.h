@@ -78,6 +78,7 @@ class OptimizerState {
  public:
   // The slot, made with zeros when first asked for. It stays where it is as long as the variable.
   Tensor& slot(const std::shared_ptr<Variable>& variable, const std::string& name);
+  std::vector<std::string> slots_of(const Variable& variable) const;  // that were asked for so far
   std::vector<float> get(const std::shared_ptr<Variable>& variable, const std::string& name);
   void set(const std::shared_ptr<Variable>& variable, const std::string& name, const float* values);
 
@@ -91,7 +92,7 @@ class OptimizerState {
     std::map<std::string, Tensor> by_name;
   };
   std::map<const Variable*, Slots> slots_;
-  Gate making_;
+  mutable Gate making_;
   std::atomic<std::uint32_t> iterations_{0};
   std::shared_ptr<JointGate> gate_ = std::make_shared<JointGate>();
 };
