@@ -238,7 +238,7 @@ class Plan:
         """Of each thread, beside the arena, allocated by the first run."""
     @property
     def operations(self) -> float:
-        """Multiply-adds of convolutions and dense layers in one run."""
+        """Multiply-adds of convolutions and dense layers, and taps of pools, in one run."""
     @property
     def kernels_packed(self) -> int:
         """How often runs have packed a kernel of a transposed convolution anew."""

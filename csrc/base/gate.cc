@@ -101,23 +101,23 @@ JointGate* JointGate::root() noexcept {
 }
 
 void JointGate::join(std::span<const std::shared_ptr<JointGate>> gates, const char* who) {
-  static Gate joining;
-  if (gates.empty()) return;
-  const Entry alone(joining, Access::exclusive, who);
+  static Gate writing;  // entered for the writes alone: nobody waits for anything inside
   const auto root_of = [](const std::shared_ptr<JointGate>& gate) {
     std::shared_ptr<JointGate> root = gate;
-    while (root->keep_) root = root->keep_;
+    while (root->parent_.load(std::memory_order_acquire) != nullptr) root = root->keep_;
     return root;
   };
-  const std::shared_ptr<JointGate> first = root_of(gates.front());
   for (const std::shared_ptr<JointGate>& gate : gates) {
-    const std::shared_ptr<JointGate> other = root_of(gate);
-    if (other == first) continue;
-    // Nobody holds two roots but us, and we hold the joining gate: no order to mind.
-    const Entry into(first->gate_, Access::exclusive, who);
-    const Entry from(other->gate_, Access::exclusive, who);
-    other->keep_ = first;
-    other->parent_.store(first.get(), std::memory_order_release);
+    while (gate->root() != gates.front()->root()) {
+      std::shared_ptr<JointGate> parent = root_of(gates.front()), child = root_of(gate);
+      if (parent->size_ < child->size_) parent.swap(child);
+      const Entry closed(child->gate_, Access::exclusive, who);
+      const Entry alone(writing, Access::exclusive, who);
+      if (parent == child || child->parent_ != nullptr || parent->parent_ != nullptr) continue;
+      child->keep_ = parent;
+      parent->size_ += child->size_;
+      child->parent_.store(parent.get(), std::memory_order_release);
+    }
   }
 }
 

@@ -58,7 +58,8 @@ class Entry {
 // plan, is entered together, and what is not is not held up.
 class JointGate {
  public:
-  // All of them, and whatever they have joined before, become one. Waits for those inside.
+  // All of them, and whatever they have joined before, become one. Of two groups the smaller one
+  // goes over to the other, once nobody is inside it.
   static void join(std::span<const std::shared_ptr<JointGate>> gates, const char* who);
 
  private:
@@ -67,7 +68,8 @@ class JointGate {
 
   Gate gate_;
   std::atomic<JointGate*> parent_{nullptr};
-  std::shared_ptr<JointGate> keep_;  // the parent lives as long as its children
+  std::shared_ptr<JointGate> keep_;   // the parent, where there is one: it outlives its children
+  std::atomic<std::size_t> size_{1};  // of a root: how many gates have become this one
 };
 
 // As Entry, of whatever the gate has joined.

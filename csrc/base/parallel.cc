@@ -5,7 +5,11 @@
 #include <pthread.h>
 
 #include <algorithm>
+#include <cctype>
 #include <chrono>
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
 #include <limits>
 
 #include "base/arch.h"
@@ -40,14 +44,56 @@ std::int64_t now() noexcept {
   return std::chrono::steady_clock::now().time_since_epoch() / std::chrono::nanoseconds(1);
 }
 
+// Of the calling thread, which has a team of its own: threads that its last region had or that were
+// found to be possible since, and the most that it may have.
+thread_local int known_threads = 1, most_threads = kMaxThreads;
+
+// "4M", "512k", "1000" (kilobytes): what GNU OpenMP takes. 0 for anything else.
+std::size_t stack_bytes(const char* text) noexcept {
+  char* end = nullptr;
+  const double number = text == nullptr ? 0 : std::strtod(text, &end);
+  if (!(number > 0)) return 0;
+  while (std::isspace(static_cast<unsigned char>(*end)) != 0) ++end;
+  constexpr char kUnits[] = "BKMGT";
+  const int unit = *end == 0 ? 'K' : std::toupper(static_cast<unsigned char>(*end));
+  const char* place = std::strchr(kUnits, unit);
+  const double bytes = place == nullptr ? 0 : number * std::pow(1024.0, place - kUnits);
+  return bytes < 1e18 ? static_cast<std::size_t>(bytes) : static_cast<std::size_t>(1e18);
+}
+
+const std::size_t omp_stack_bytes = [] {
+  const std::size_t bytes = stack_bytes(std::getenv("OMP_STACKSIZE"));
+  return bytes != 0 ? bytes : stack_bytes(std::getenv("GOMP_STACKSIZE"));
+}();
+
+// The stack that GNU OpenMP gives its threads, where the user has said how large.
+class StackSize {
+ public:
+  StackSize() {
+    if (omp_stack_bytes == 0 || pthread_attr_init(&attributes_) != 0) return;
+    set_ = true;
+    pthread_attr_setstacksize(&attributes_, omp_stack_bytes);  // too small a one changes nothing
+  }
+  ~StackSize() {
+    if (set_) pthread_attr_destroy(&attributes_);
+  }
+  StackSize(const StackSize&) = delete;
+  StackSize& operator=(const StackSize&) = delete;
+  const pthread_attr_t* attributes() const { return set_ ? &attributes_ : nullptr; }
+
+ private:
+  pthread_attr_t attributes_;
+  bool set_ = false;
+};
+
 }  // namespace
 
-// GNU OpenMP ends the process where it cannot make a thread. So each thread that starts regions
-// first tries whether the system makes as many as it wants, all alive at once.
+// GNU OpenMP ends the process where it cannot make a thread, and ends threads of its team where the
+// next region has fewer. So before a thread's team grows, the system is asked for as many more
+// threads, with their stacks, all alive at once.
 int creatable_threads(int wanted) noexcept {
-  thread_local int known = 1, most = kMaxThreads;  // each thread that starts regions has a team
-  wanted = std::min(wanted, most);
-  if (wanted <= known) return wanted;
+  wanted = std::min(wanted, most_threads);
+  if (wanted <= known_threads) return wanted;
   std::atomic<int> go{0};
   const auto wait = [](void* flag) -> void* {
     static_cast<std::atomic<int>*>(flag)->wait(0);
@@ -55,13 +101,17 @@ int creatable_threads(int wanted) noexcept {
   };
   pthread_t made[kMaxThreads];
   int count = 0;
-  while (count < wanted - 1 && pthread_create(&made[count], nullptr, wait, &go) == 0) ++count;
+  const StackSize stack;
+  while (count < wanted - known_threads &&
+         pthread_create(&made[count], stack.attributes(), wait, &go) == 0) {
+    ++count;
+  }
   go.store(1);
   go.notify_all();
   for (int i = 0; i < count; ++i) pthread_join(made[i], nullptr);
-  known = count + 1;
-  if (known < wanted) most = known;
-  return known;
+  known_threads += count;
+  if (known_threads < wanted) most_threads = known_threads;
+  return known_threads;
 }
 
 struct alignas(64) Share {
@@ -185,6 +235,7 @@ void run_region(const Region& region, RegionBody body, void* context) noexcept {
     body(worker, context);
     return;
   }
+  known_threads = threads;
 #pragma omp parallel num_threads(threads)
   {
     const FloatMode mode;

@@ -89,7 +89,7 @@ void run_region(const Region& region, Body& body) noexcept {
 }
 
 // The number of threads, `wanted` at most, that the system lets a region of the calling thread
-// have. The first call of a thread tries; what was refused then is not tried again.
+// have. Tries where its last region had fewer; what was refused is not tried again.
 int creatable_threads(int wanted) noexcept;
 
 // Throws Error unless 1 <= threads <= kMaxThreads; 0 = automatic.

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bind/bind.h"
 
+// pybind11's own entry hangs in a sub-interpreter (mod_wsgi has them), before it can be asked not
+// to.
+#define PyInit__core PyInit__core_in_main_interpreter
+
 PYBIND11_MODULE(_core, m) {
   m.doc() = "The compiled core of pycnn: graphs, parameters, plans.";
   m.attr("__version__") = PYCNN_VERSION;
@@ -10,4 +14,14 @@ PYBIND11_MODULE(_core, m) {
   pycnn::register_plan(m);
   pycnn::register_machine(m);
   pycnn::shorten_type_errors(m);
+}
+
+#undef PyInit__core
+
+extern "C" PYBIND11_EXPORT PyObject* PyInit__core() {
+  if (PyInterpreterState_Get() == PyInterpreterState_Main()) {
+    return PyInit__core_in_main_interpreter();
+  }
+  PyErr_SetString(PyExc_ImportError, "pycnn works in the main interpreter of a process only");
+  return nullptr;
 }

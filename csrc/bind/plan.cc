@@ -110,12 +110,13 @@ RunRequest make_request(const Plan& plan, const std::vector<py::array>& inputs,
     PYCNN_CHECK_SHAPE(rows->ndim() == 1 && rows->shape(0) == plan.batch(),
                       "plan.run: rows must have shape (", plan.batch(), ",), got ",
                       shape_text(*rows));
-    const std::int64_t *first = rows->data(), *end = first + plan.batch();
-    const auto [least, most] = std::minmax_element(first, end);
+    // A copy: whoever has the array may change it while the plan runs.
+    request.own_rows.assign(rows->data(), rows->data() + plan.batch());
+    const auto [least, most] = std::ranges::minmax_element(request.own_rows);
     PYCNN_CHECK_VALUE(*least >= 0, "plan.run: rows must be >= 0, got ", *least);
     PYCNN_CHECK_VALUE(*most < kMaxExtent, "plan.run: rows must be < ", kMaxExtent, ", got ", *most);
     last = *most + 1;
-    request.rows = first;
+    request.rows = request.own_rows.data();
   }
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     check_array("input", i, inputs[i], *expected[i], last);

@@ -70,6 +70,7 @@ ValueId Graph::add(OpKind op, Attrs attrs, const std::vector<ValueId>& inputs,
 ValueId Graph::append(Node node, const Inferred& inferred) {
   Addition addition(*this);
   node.macs = inferred.macs;
+  node.taps = inferred.taps;
   for (std::size_t i = 0; i < inferred.shapes.size(); ++i) {
     node.outputs.push_back(
         values_.push_back({.shape = inferred.shapes[i],

@@ -141,7 +141,8 @@ struct Node {
   std::vector<ValueId> outputs = {};
   std::string name = {};   // of the layer that made it
   bool trainable = false;  // parameters only
-  dim_t macs = 0;  // multiply-accumulates per sample (convolutions, dense and their backwards)
+  dim_t macs = 0;   // multiply-accumulates per sample (convolutions, dense and their backwards)
+  double taps = 0;  // that pools read per sample, at most
 
   template <class T>
   const T& attrs_as() const {

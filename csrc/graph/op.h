@@ -16,6 +16,7 @@ struct Inferred {
   std::vector<Shape> shapes;
   std::vector<DType> dtypes = {};  // empty = all f32
   dim_t macs = 0;                  // per sample
+  double taps = 0;                 // likewise
 };
 
 // Checks arity, ranks, sizes, dtypes and the attributes' values.

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Pooling: x (None, H, W, C) -> y (None, P, Q, C), or (None, C) for the global average.
+#include <algorithm>
+
 #include "graph/check.h"
 #include "graph/rules.h"
 
@@ -17,11 +19,16 @@ void check_overlap(const Node& node, const char* axis, dim_t in, dim_t window, d
                     window, ", windows from ", -pad, " to ", last_start - pad, ")");
 }
 
-// The shape of y; x is a value of the graph and must lead with the batch axis.
-Shape output_shape(const Node& node, const Shape& x) {
+// x is a value of the graph and must lead with the batch axis.
+Pool2dShape checked_shape(const Node& node, const Shape& x) {
   check_images(node, "x", x);
-  const Pool2dShape s = pool2d_shape(node, x);
-  return {kBatch, s.P(), s.Q(), s.C};
+  return pool2d_shape(node, x);
+}
+Shape output_shape(const Pool2dShape& s) { return {kBatch, s.P(), s.Q(), s.C}; }
+
+double taps_of(const Pool2dShape& s) {
+  return static_cast<double>(s.P() * s.Q()) * static_cast<double>(s.C) *
+         static_cast<double>(std::min(s.R, s.H) * std::min(s.S, s.W));
 }
 
 }  // namespace
@@ -52,17 +59,19 @@ Pool2dShape pool2d_shape(const Node& node, const Shape& x) {
 
 Inferred infer_max_pool2d(const Graph& graph, const Node& node) {
   check_inputs(graph, node, {{"x"}});
-  const Shape y = output_shape(node, graph.shape(node.inputs[0]));
-  return {.shapes = {y, y}, .dtypes = {DType::f32, DType::u8}};
+  const Pool2dShape s = checked_shape(node, graph.shape(node.inputs[0]));
+  const Shape y = output_shape(s);
+  return {.shapes = {y, y}, .dtypes = {DType::f32, DType::u8}, .taps = taps_of(s)};
 }
 
 Inferred infer_max_pool2d_backward(const Graph& graph, const Node& node) {
   check_inputs(graph, node, {{.name = "arg", .dtype = DType::u8}, {"dy"}, {"x"}});
   const Shape& x = graph.shape(node.inputs[2]);
-  const Shape y = output_shape(node, x);
+  const Pool2dShape s = checked_shape(node, x);
+  const Shape y = output_shape(s);
   check_shape(node, "arg", y, graph.shape(node.inputs[0]));
   check_shape(node, "dy", y, graph.shape(node.inputs[1]));
-  return {.shapes = {x}};
+  return {.shapes = {x}, .taps = taps_of(s)};
 }
 
 void max_pool2d_gradient(GradientTape& tape, const Node& node, ValueId dy) {
@@ -76,14 +85,16 @@ void max_pool2d_gradient(GradientTape& tape, const Node& node, ValueId dy) {
 
 Inferred infer_avg_pool2d(const Graph& graph, const Node& node) {
   check_inputs(graph, node, {{"x"}});
-  return {.shapes = {output_shape(node, graph.shape(node.inputs[0]))}};
+  const Pool2dShape s = checked_shape(node, graph.shape(node.inputs[0]));
+  return {.shapes = {output_shape(s)}, .taps = taps_of(s)};
 }
 
 Inferred infer_avg_pool2d_backward(const Graph& graph, const Node& node) {
   check_inputs(graph, node, {{"dy"}, {"x"}});
   const Shape& x = graph.shape(node.inputs[1]);
-  check_shape(node, "dy", output_shape(node, x), graph.shape(node.inputs[0]));
-  return {.shapes = {x}};
+  const Pool2dShape s = checked_shape(node, x);
+  check_shape(node, "dy", output_shape(s), graph.shape(node.inputs[0]));
+  return {.shapes = {x}, .taps = taps_of(s)};
 }
 
 void avg_pool2d_gradient(GradientTape& tape, const Node& node, ValueId dy) {

@@ -133,15 +133,14 @@ std::uint64_t Parameters::version() const {
 std::shared_ptr<FoldedWeights> Parameters::folded(const FoldSource& source,
                                                   const PackedWeights& layout) {
   const Entry folding(folding_, Access::exclusive, "parameters");
-  std::erase_if(folded_, [](const auto& held) { return held.expired(); });
-  for (const std::weak_ptr<FoldedWeights>& held : folded_) {
-    const std::shared_ptr<FoldedWeights> known = held.lock();
-    if (known != nullptr && known->source() == source && known->layout() == layout) {
-      return known;
-    }
+  auto [held, end] = folded_.equal_range(source.w);
+  while (held != end) {
+    const std::shared_ptr<FoldedWeights> known = held->second.lock();
+    if (known != nullptr && known->source() == source && known->layout() == layout) return known;
+    held = known == nullptr ? folded_.erase(held) : std::next(held);
   }
   auto made = std::make_shared<FoldedWeights>(source, layout, variables_.front()->mode());
-  folded_.push_back(made);
+  folded_.emplace(source.w, made);
   return made;
 }
 

@@ -60,7 +60,7 @@ class Parameters {
   std::shared_ptr<JointGate> gate_;
   std::shared_ptr<OptimizerState> own_state_ = std::make_shared<OptimizerState>();
   Gate folding_;
-  std::vector<std::weak_ptr<FoldedWeights>> folded_;
+  std::unordered_multimap<const float*, std::weak_ptr<FoldedWeights>> folded_;  // by the kernel
 };
 
 }  // namespace pycnn

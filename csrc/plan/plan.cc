@@ -25,9 +25,9 @@ constexpr double kOperationsPerElement = 8;  // of a tensor that a step writes
 // A run of fewer takes some 50 ms at most: an interrupt may wait for its end.
 constexpr double kLongRun = 2e9;
 
-double multiply_adds(const std::vector<Node>& nodes, dim_t batch) {
+double count_operations(const std::vector<Node>& nodes, dim_t batch) {
   double sum = 0;
-  for (const Node& node : nodes) sum += static_cast<double>(node.macs);
+  for (const Node& node : nodes) sum += static_cast<double>(node.macs) + node.taps;
   return sum * static_cast<double>(batch);
 }
 
@@ -77,7 +77,7 @@ Plan::Plan(const Graph& graph, std::shared_ptr<Parameters> parameters, dim_t bat
       "plan: at most ", kMaxArrays, " inputs and ", kMaxArrays, " outputs");
   adam_ =
       std::any_of(nodes_.begin(), nodes_.end(), [](const Node& n) { return n.op == OpKind::adam; });
-  operations_ = multiply_adds(nodes_, batch);
+  operations_ = count_operations(nodes_, batch);
   check_limit("max_operations", operations_, limits_.operations);
   const double all = 2 * operations_ + kOperationsPerElement * elements_written(nodes_, program_);
   useful_threads_ =
@@ -143,12 +143,12 @@ void Plan::allocate_scratch(int threads) {
 void Plan::execute(bool (*interrupted)(), std::vector<double>* seconds) {
   const int threads = wanted_threads();
   if (threads != threads_) allocate_scratch(threads);  // also after set_num_threads
-  for (const auto& folded : program_.folded) folded->refresh(parameters_->version());
+  const std::uint64_t version = parameters_->version();
+  for (const auto& folded : program_.folded) folded->refresh(version);
   context_.failed = false;
   context_.overflowing = nullptr;
   failed_step_ = -1;
   interrupted_ = false;
-  const std::uint64_t version = parameters_->version();
   context_.weights_changed = version != packed_version_;
   const int count = static_cast<int>(program_.steps.size());
   auto body = [&](Worker& worker) noexcept {

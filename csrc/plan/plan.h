@@ -22,6 +22,7 @@ struct RunRequest {
   std::array<const void*, kMaxArrays> inputs{};  // whole arrays; rows or start choose the samples
   std::array<void*, kMaxArrays> outputs{};       // whole arrays, written from row `start`, or null
   const std::int64_t* rows = nullptr;
+  std::vector<std::int64_t> own_rows;  // where rows may point
   dim_t start = 0;
   float learning_rate = 0;
   std::uint64_t seed = 0;
@@ -79,7 +80,7 @@ class Plan {
   int wanted_threads() const;                    // by a run that starts now
   bool counts_steps() const { return counts_; }  // in the optimizer it was given
   std::size_t scratch_bytes() const { return program_.scratch_bytes; }  // of each thread
-  double operations() const { return operations_; }                     // multiply-adds of a run
+  double operations() const { return operations_; }  // of a run: multiply-adds, taps of pools
   std::int64_t kernels_packed() const { return context_.kernels_packed; }
 
   // Shape, type and contents of an output after a run, in the user's layout.

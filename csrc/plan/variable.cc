@@ -61,11 +61,21 @@ void Variable::set(const float* values) {
 
 void Variable::changed() { version_.store(next_version(), std::memory_order_release); }
 
+// Not at every call: as many calls as there are variables would take the square of their number.
+void OptimizerState::drop_gone() {
+  if (++made_ <= slots_.size() / 2) return;
+  made_ = 0;
+  std::erase_if(slots_, [](const auto& entry) { return entry.second.variable.expired(); });
+}
+
 Tensor& OptimizerState::slot(const std::shared_ptr<Variable>& variable, const std::string& name) {
   const Entry making(making_, Access::exclusive, "optimizer");
-  std::erase_if(slots_, [](const auto& entry) { return entry.second.variable.expired(); });
-  Slots& slots = slots_[variable.get()];
-  slots.variable = variable;
+  auto owner = slots_.find(variable.get());
+  if (owner == slots_.end() || owner->second.variable.lock() != variable) {
+    drop_gone();
+    owner = slots_.insert_or_assign(variable.get(), Slots{variable, {}}).first;
+  }
+  Slots& slots = owner->second;
   const auto known = slots.by_name.find(name);
   if (known != slots.by_name.end()) return known->second;
   return slots.by_name.try_emplace(name, variable->shape(), variable->layout(), variable->mode())

@@ -91,7 +91,10 @@ class OptimizerState {
     std::weak_ptr<Variable> variable;
     std::map<std::string, Tensor> by_name;
   };
+  void drop_gone();
+
   std::map<const Variable*, Slots> slots_;
+  std::size_t made_ = 0;  // of them, since those of variables that are gone were dropped
   mutable Gate making_;
   std::atomic<std::uint32_t> iterations_{0};
   std::shared_ptr<JointGate> gate_ = std::make_shared<JointGate>();
