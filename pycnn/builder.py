@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 from . import _core
 from .errors import ShapeError
@@ -13,6 +13,12 @@ from .initializers import Initializer
 
 if TYPE_CHECKING:
     from .layers.base import Layer
+
+
+class Body(Protocol):
+    """What a call runs: a layer, or the network that a model was when it was called."""
+
+    def apply(self, graph: GraphBuilder, inputs: Sequence[int]) -> int | list[int]: ...
 
 
 class Node(Protocol):
@@ -27,8 +33,8 @@ class Node(Protocol):
     @property
     def trainable(self) -> bool: ...
     def rename(self, name: str) -> None: ...
-    def apply(self, graph: GraphBuilder, inputs: Sequence[int]) -> int | list[int]: ...
-    def leaves(self) -> list[Layer]: ...  # the layers it is made of, itself where it is one
+    def body_for(self, shapes: Sequence[tuple[int | None, ...]]) -> Body: ...  # of a call now
+    def undo_calls(self) -> Callable[[], None]: ...  # brings the present state back after calls
 
 
 @dataclass(frozen=True)
@@ -83,14 +89,12 @@ class GraphBuilder:
         self._trainable = trainable or (lambda layer: layer.trainable)
         self._streams = 0
 
-    def apply(self, node: Node, path: str, inputs: Sequence[int]) -> list[int]:
-        """Adds a layer or model under this path; returns its outputs."""
+    def apply(self, body: Body, path: str, inputs: Sequence[int]) -> list[int]:
+        """Adds a layer or network under this path; returns its outputs."""
         outer, self.name = self.name, path
-        leaves = node.leaves()
-        if len(leaves) == 1 and leaves[0] is node:
-            self._layer = leaves[0]
+        self._layer = cast("Layer", body)  # a network has no weights but those of its layers
         try:
-            outputs = node.apply(self, inputs)
+            outputs = body.apply(self, inputs)
         finally:
             self.name = outer
         return outputs if isinstance(outputs, list) else [outputs]

@@ -39,13 +39,15 @@ class Compilable:
     Several threads may call it: what they share is replaced as a whole, never changed in place.
     """
 
-    name: str
-
     def __init__(self) -> None:
         self._compiled: Compiled | None = None
         self._objective: Objective | None = None
         self._programs: dict[str, Program] = {}
         self._flags: dict[Layer, bool] = {}  # trainable or not, as compile() found them
+
+    @property
+    def name(self) -> str:
+        raise NotImplementedError
 
     @property
     def network(self) -> Network:
@@ -103,13 +105,20 @@ class Compilable:
         self.forget_programs()
 
     def is_trained(self, layer: Layer) -> bool:
-        """Whether fit() changes the layer: as it was at compile(), or is, where it came later."""
+        """Whether fit() changes the layer: as it was at compile(), or when it came later."""
         return self._flags.get(layer, layer.trainable)
 
     def forget_programs(self) -> None:
         """For when the layers have changed."""
         self._programs = {}
         self._objective = None
+
+    def flag_new_layers(self) -> None:
+        """For when the layers of a compiled model have changed: those that came are read now."""
+        if self._compiled is not None:
+            trained = self.trained_layers()
+            known = self._flags
+            self._flags = {leaf: known.get(leaf, leaf in trained) for leaf in self.leaves()}
 
     @property
     def is_compiled(self) -> bool:
@@ -170,8 +179,6 @@ class Compilable:
                 program = Program(evaluate_graph(network, self.objective), network.parameters)
             else:
                 optimizer, changes = self.optimizer, self.optimizer.changes
-                # flags of layers that came after compile() are read now, once
-                self._flags = {layer: self.is_trained(layer) for layer in self.leaves()}
                 graph = train_graph(network, self.objective, self.is_trained)
                 program = Program(graph, network.parameters, optimizer.state, changes)
             programs[mode] = program

@@ -4,35 +4,37 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from . import files, saving, summary
-from .builder import GraphBuilder, Node
+from .arrays import as_numbers
+from .builder import Node
 from .errors import ShapeError
 from .layers.base import Layer, checked_flag
 from .layers.core import InputLayer
-from .network import Names, Network, begin_at
+from .network import Network, Tree, all_or_nothing, begin_at
 from .seeding import next_model_seed
 from .specs import refuse_unknown
+from .stack import Stack, with_inner
 from .tensors import Extents, Tensor, call_layer
 from .text import checked_name
 from .trainer import Trainer
-from .weights import Variable, assign_all, read_all
+from .weights import Variable, WeightHolder
 
 
 def as_list(value: Any) -> list[Any]:
     return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
-class Model(Trainer):
+class Model(Trainer, WeightHolder):
     """The layers between symbolic inputs and outputs; they may branch and join.
 
     The weights belong to the layers: any number of models may share these, trained or not. Called
-    on symbolic tensors, a model is a layer of another model.
+    on symbolic tensors, a model is a layer of another model, which keeps it as it is then.
 
     Args:
         inputs: one Input() or a list of them.
@@ -44,21 +46,33 @@ class Model(Trainer):
         >>> model = Model(x, Dense(10, activation="softmax")(y))
     """
 
+    named = False  # the user chose the name
+
     def __init__(self, inputs: Any, outputs: Any, name: str = "") -> None:
         self._begin(name, "model")
-        self._network: Network | None = Network(as_list(inputs), as_list(outputs), self._seed)
+        self._network: Network | None = Network(as_list(inputs), as_list(outputs))
+        begin_at(self._seed, 0, self.leaves())
 
     def _begin(self, name: str, default: str) -> None:
         Trainer.__init__(self)
         self.named = bool(name)
-        self.name = checked_name(name) if name else default
+        self._name = checked_name(name) if name else default
         self.holders = 0  # models that know this one by its name
         self._trainable = True
         self._seed = next_model_seed()
 
     def __setattr__(self, key: str, value: Any) -> None:
-        refuse_unknown(self, key, self.__dict__.get("name", type(self).__name__))
+        refuse_unknown(self, key, self.__dict__.get("_name", type(self).__name__))
         object.__setattr__(self, key, value)
+
+    @property
+    def name(self) -> str:
+        """What files and models around it call it; those that hold it already keep the old one."""
+        return self._name
+
+    @name.setter
+    def name(self, value: str) -> None:
+        self._name, self.named = checked_name(value), True
 
     @property
     def seed(self) -> int:
@@ -132,35 +146,22 @@ class Model(Trainer):
     @trainable.setter
     def trainable(self, value: bool) -> None:
         self._trainable = checked_flag(self.name, "trainable", value)
-        for node in self._nodes():
-            node.trainable = self._trainable  # type: ignore[misc]
+        for node in self.layer_tree.nodes():
+            if isinstance(node, Model):
+                node._trainable = self._trainable
+            elif isinstance(node, Layer):
+                node.trainable = self._trainable
 
     @property
     def trainable_weights(self) -> list[Variable]:
         thawed = self.trained_layers()
         return [v for v in self.weights if v.trainable and v.layer in thawed]
 
-    @property
-    def non_trainable_weights(self) -> list[Variable]:
-        trained = {id(variable) for variable in self.trainable_weights}
-        return [variable for variable in self.weights if id(variable) not in trained]
-
-    def get_weights(self) -> list[NDArray[np.float32]]:
-        """Copies of all weights, of one and the same step; kernels are HWIO."""
-        return read_all(self.weights)
-
-    def set_weights(self, weights: Sequence[Any]) -> None:
-        """Takes what get_weights returns; where one does not fit, nothing changes."""
-        assign_all(self.name, self.weights, weights)
-
-    def count_params(self) -> int:
-        return sum(variable.size for variable in self.weights)
-
     # ---- description and file ----
 
     def summary(self, print_fn: Callable[[str], Any] = print) -> None:
         """Prints the layers with their output shapes, parameters and multiply-adds."""
-        print_fn(summary.table(self.name, self.network))
+        print_fn(summary.table(self))
 
     def save(
         self,
@@ -192,40 +193,28 @@ class Model(Trainer):
 
     def rename(self, name: str) -> None:
         """For models: replaces a name the user did not choose."""
-        self.name = name
+        self._name = name
 
-    def _nodes(self) -> Sequence[Node]:
-        return self.network.layers
+    @property
+    def layer_tree(self) -> Tree:
+        """The layers, and those of models inside as they were when they were called."""
+        return self.network
 
     def leaves(self) -> list[Layer]:
         """The layers it is made of, those of models inside it too."""
-        return [leaf for node in self._nodes() for leaf in node.leaves()]
-
-    def apply(self, graph: GraphBuilder, inputs: Sequence[int]) -> list[int]:
-        """Adds all layers to the graph of another model."""
-        network = self.network
-        if len(inputs) != len(network.inputs):
-            raise ValueError(
-                f"{self.name}: expected {len(network.inputs)} inputs, got {len(inputs)}"
-            )
-        for tensor, value in zip(network.inputs, inputs, strict=True):
-            got = graph.core.shape(value)
-            if got != tensor.shape:
-                raise ShapeError(f"{self.name}: expected shape {tensor.shape}, got {got}")
-        values = network.add_to(graph, inputs)
-        return [values[id(tensor)] for tensor in network.outputs]
+        return list(self.layer_tree.leaves())
 
     def trained_layers(self) -> set[Layer]:
         """The layers that fit() would change, were the model compiled now."""
-        found: set[Layer] = set()
-        stack: list[Any] = [self]
-        while stack:
-            node = stack.pop()
-            if node.trainable:
-                inner = node._nodes() if isinstance(node, Model) else ()
-                stack.extend(inner)
-                found.update([] if isinstance(node, Model) else [node])
-        return found
+        return set(self.layer_tree.trained()) if self._trainable else set()
+
+    def body_for(self, shapes: Sequence[Extents]) -> Network:
+        """What a call runs: the model as it is now."""
+        return self.network
+
+    def undo_calls(self) -> Callable[[], None]:
+        """For calls that are refused later: they change nothing in a model with an input."""
+        return lambda: None
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}: {len(self.layers)} layers>"
@@ -245,10 +234,8 @@ class Sequential(Model):
     ) -> None:
         self._begin(name, "sequential")
         self._network = None
-        self._stack: list[Node] = []
-        self._outputs: list[Tensor] = []  # of each layer; empty while the input is unknown
-        self._names = Names()
-        self._streams = 0  # of initial values, given so far
+        self._stack = Stack()
+        self._streams = 0  # of initial values, given so far; each is given once
         for layer in layers or []:
             self.add(layer)
 
@@ -258,118 +245,124 @@ class Sequential(Model):
             layer = layer.layer
         if not isinstance(layer, (Layer, Model)):
             raise TypeError(f"{self.name}: add takes a layer, got {layer!r}")
-        if self._names.holds(layer):
+        if self._stack.names.holds(layer):
             raise ValueError(f"{self.name}: layer {layer.name} is already in the model")
-        if isinstance(layer, InputLayer) and self._stack:
+        if isinstance(layer, InputLayer) and self._stack.layers:
             raise ValueError(f"{self.name}: the input must come first")
-        if not self._stack and not isinstance(layer, InputLayer):
-            shape = _input_shape_of(layer)
-            if shape is not None:
-                self._push(InputLayer(shape))
-        self._push(layer)
+        if isinstance(layer, Model) and any(node is self for node in with_inner(layer)):
+            raise ValueError(f"{self.name}: a model cannot contain itself")
+        shape = None if self._stack.layers else _input_shape_of(layer)
+        if shape is None:
+            self._push(layer)
+            return
+        self._push(InputLayer(shape))
+        try:
+            self._push(layer)
+        except BaseException:
+            self.pop()
+            raise
 
     def _push(self, layer: Layer | Model) -> None:
-        self._names.claim(layer)
-        try:
-            if isinstance(layer, InputLayer):
-                self._outputs.append(layer.tensor())
-            elif self._outputs:
-                output = layer(self._outputs[-1])
-                if not isinstance(output, Tensor):
-                    raise ValueError(f"{self.name}: {layer.name} has {len(output)} outputs, not 1")
-                self._outputs.append(output)
-        except Exception:
-            self._names.release(layer)
-            raise
-        self._stack.append(layer)
-        self._streams = begin_at(self._seed, self._streams, [layer])
-        self._changed()
+        self._stack.push(layer)
+        self._changed(layer)
 
     def pop(self) -> Any:
         """Takes the top layer off."""
-        if not self._stack:
+        if not self._stack.layers:
             raise ValueError(f"{self.name}: there is no layer to pop")
         layer = self._stack.pop()
-        del self._outputs[len(self._stack) :]
-        self._names.release(layer)
-        self._streams -= sum(len(leaf.variables) for leaf in layer.leaves())
         self._changed()
         return layer
 
-    def _changed(self) -> None:
+    def _changed(self, *new: Node) -> None:
+        leaves = (leaf for node in new for leaf in with_inner(node) if isinstance(leaf, Layer))
+        self._streams = begin_at(self._seed, self._streams, leaves)
         self._network = None
         self.forget_programs()
+        self.flag_new_layers()
 
     def build(self, input_shape: Extents) -> None:
         """Sets the shape of the input, batch included: build((None, 8)); it cannot change later."""
         shape: Any = tuple(input_shape)[1:]
-        if self._outputs:
-            if shape != self._outputs[0].shape[1:]:
-                raise ShapeError(
-                    f"{self.name}: built for inputs of shape {self._outputs[0].shape}, "
-                    f"got {tuple(input_shape)}"
-                )
-            return
-        stack: list[Any] = self._stack
-        names = self._names
-        self._stack, self._names, self._streams = [], Names(), 0
-        for layer in stack:
-            layer.holders -= 1  # claimed again below
-        try:
-            for layer in (InputLayer(shape), *stack):
-                self._push(layer)
-        except Exception:
-            for layer in stack[max(0, len(self._stack) - 1) :]:
-                layer.holders += 1
-            self._stack, self._outputs, self._names = stack, [], names
-            raise
+        with self.undone_if_refused():
+            if not self.built:
+                self._stack = self._stack.on(InputLayer(shape))
+                self._changed(*self._stack.layers)
+        known = self._stack.outputs[0].shape
+        if shape != known[1:]:
+            raise ShapeError(
+                f"{self.name}: built for inputs of shape {known}, got {tuple(input_shape)}"
+            )
+
+    @property
+    def built(self) -> bool:
+        """Whether the shape of the input is known."""
+        return bool(self._stack.outputs)
 
     @property
     def network(self) -> Network:
         if self._network is None:
-            if len(self._outputs) < 2:
+            if len(self._stack.outputs) < 2:
                 raise ValueError(
                     f"{self.name}: needs at least one layer and the shape of its input: "
                     "start with Input(shape), or call build()"
                 )
-            self._network = Network(self._outputs[:1], self._outputs[-1:], self._seed, self._names)
+            self._network = self._stack.network()
         return self._network
 
     @property
     def layers(self) -> list[Any]:
-        return [layer for layer in self._stack if not isinstance(layer, InputLayer)]
+        return [layer for layer in self._stack.layers if not isinstance(layer, InputLayer)]
 
-    def _nodes(self) -> Sequence[Node]:
-        return self._stack
+    @property
+    def layer_tree(self) -> Tree:
+        return self._stack.tree()
 
-    def apply(self, graph: GraphBuilder, inputs: Sequence[int]) -> list[int]:
-        if not self._outputs and len(inputs) == 1:
-            self.build(graph.core.shape(inputs[0]))
-        return super().apply(graph, inputs)
+    def body_for(self, shapes: Sequence[Extents]) -> Network:
+        if self._stack.layers and not self.built and len(shapes) == 1:
+            self.build(shapes[0])
+        return self.network
+
+    def undo_calls(self) -> Callable[[], None]:
+        if self.built:
+            return super().undo_calls()
+        stack, streams, flags = self._stack, self._streams, self._flags
+
+        def restore() -> None:
+            self._stack, self._streams = stack, streams
+            self._changed()
+            self._flags = flags
+
+        return restore
+
+    def undone_if_refused(self) -> AbstractContextManager[None]:
+        return nullcontext() if self.built else all_or_nothing(with_inner(self))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        if self._outputs:
+        if len(self._stack.outputs) > 1:
             return super().__reduce__()
         flags = [self.is_trained(layer) for layer in self.leaves()]
-        state = (self._compiled, self._trainable, flags)
-        return _copy_unbuilt, (self.name, self._seed, self.named, list(self._stack), state)
+        state = (self._compiled, self._trainable, flags, self._streams)
+        return _copy_unbuilt, (self.name, self._seed, self.named, list(self._stack.layers), state)
 
     def _inputs(self, x: Any) -> list[NDArray[Any]]:
-        if not self._outputs and self._stack:
-            shape = np.shape(x)
-            if len(shape) < 2:
-                raise ShapeError(f"{self.name}: expected x of shape (N, ...), got {shape}")
-            self.build(shape)
-        return super()._inputs(x)
+        with self.undone_if_refused():
+            if self._stack.layers and not self.built:
+                shape = as_numbers(f"{self.name}: x", x).shape
+                if len(shape) < 2:
+                    raise ShapeError(f"{self.name}: expected x of shape (N, ...), got {shape}")
+                self.build(shape)
+            return super()._inputs(x)
 
 
 def _copy_unbuilt(
-    name: str, seed: int, named: bool, stack: Sequence[Layer], state: tuple[Any, bool, list[bool]]
+    name: str, seed: int, named: bool, stack: Sequence[Layer], state: tuple[Any, ...]
 ) -> Sequential:
-    """For copies of a model that does not know its input yet."""
+    """For copies of a model without layers or without an input."""
     compiled, model = state[0], Sequential(stack, name)
     model.named = named
     model.restore_seed(seed)
+    model._streams = state[3]
     if not state[1]:
         model.restore_frozen()
     if compiled is not None:
@@ -382,7 +375,7 @@ def _input_shape_of(layer: Layer | Model) -> tuple[int, ...] | None:
     """Without the batch, where a first layer says it."""
     if isinstance(layer, Layer):
         return layer.input_shape
-    if isinstance(layer, Sequential) and not layer._outputs:
+    if isinstance(layer, Sequential) and not layer.built:
         return None
     return tuple(extent or 0 for extent in layer.input_shape[1:])
 

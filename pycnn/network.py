@@ -3,12 +3,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING
+from threading import RLock
+from typing import TYPE_CHECKING, Any, cast
 
 from . import _core
-from .builder import GraphBuilder, Node
+from .builder import Body, GraphBuilder, Node
+from .errors import ShapeError
 from .tensors import Tensor, ancestors
 from .weights import Variable
 
@@ -16,30 +20,86 @@ if TYPE_CHECKING:
     from .layers.base import Layer
 
 
-class Network:
-    """What lies between the input and the output tensors of a model. It owns no weights.
+_building: dict[int, AbstractContextManager[Any]] = {}  # by process: a fork begins afresh
+
+
+class Tree:
+    """The nodes of a model, and what the models among them are made of.
 
     Args:
-        seed: of the initial weights, where no other model has given the layers theirs.
+        inner: trees of the models, by id: as they were when they were called.
+    """
+
+    def __init__(self, layers: Sequence[Node], inner: Mapping[int, Tree]) -> None:
+        self.layers, self.inner = list(layers), dict(inner)
+
+    def nodes(self) -> Iterator[Node]:
+        """All nodes, those inside of models too."""
+        for node in self.layers:
+            yield node
+            if id(node) in self.inner:
+                yield from self.inner[id(node)].nodes()
+
+    def leaves(self) -> Iterator[Layer]:
+        """The layers, those inside of models too."""
+        for node in self.layers:
+            yield from self.leaves_of(node)
+
+    def content(self, node: Node) -> Tree | Layer:
+        """What one of the nodes is made of; itself, where it is a layer."""
+        return self.inner.get(id(node)) or cast("Layer", node)
+
+    def leaves_of(self, node: Node) -> Iterator[Layer]:
+        """The layers that one of the nodes is made of; itself, where it is one."""
+        content = self.content(node)
+        yield from content.leaves() if isinstance(content, Tree) else [content]
+
+    def trained(self) -> Iterator[Layer]:
+        """The layers that fit() would change, were they compiled now."""
+        for node in self.layers:
+            if node.trainable:
+                content = self.content(node)
+                yield from content.trained() if isinstance(content, Tree) else [content]
+
+
+class Network(Tree):
+    """What lies between the input and the output tensors of a model. It owns no weights.
+
+    It never changes: a model that changes gets another one.
+
+    Args:
         names: what the layers are called, where that is settled.
     """
 
     def __init__(
-        self,
-        inputs: Sequence[Tensor],
-        outputs: Sequence[Tensor],
-        seed: int,
-        names: Names | None = None,
+        self, inputs: Sequence[Tensor], outputs: Sequence[Tensor], names: Names | None = None
     ) -> None:
         self.inputs, self.outputs = list(inputs), list(outputs)
         self.tensors = ancestors(self.outputs)
         self._check_ends()
-        self.layers: list[Node] = list({id(t.layer): t.layer for t in self.tensors}.values())
+        layers = list({id(t.layer): t.layer for t in self.tensors}.values())
+        super().__init__(layers, self._bodies())
         self.names = names or Names()
         if names is None:  # layers that other models know first: they keep their names
             for layer in sorted(self.layers, key=lambda layer: not layer.holders):
                 self.names.claim(layer)
-        begin_at(seed, 0, self.layers)
+        paths: dict[str, Variable] = {}
+        for layer in self.layers:
+            add_paths(paths, self.names.of(layer), self.content(layer))
+        unique = {id(variable): path for path, variable in reversed(paths.items())}
+        # all weights by path, layer by layer, the fixed ones too; each under its first path
+        self.variables = {path: v for path, v in paths.items() if unique[id(v)] == path}
+
+    def _bodies(self) -> dict[int, Network]:
+        """What the models among the layers were when they were called."""
+        bodies: dict[int, Network] = {}
+        for tensor in self.tensors:
+            body = tensor.call.body
+            if isinstance(body, Network):
+                known = bodies.setdefault(id(tensor.layer), body)
+                if (known.inputs, known.outputs) != (body.inputs, body.outputs):
+                    raise ValueError(f"Model: {tensor.layer.name} was changed between its calls")
+        return bodies
 
     def _check_ends(self) -> None:
         if not self.inputs or not self.outputs:
@@ -66,10 +126,21 @@ class Network:
                 continue
             call = tensor.call
             path = scope + self.names.of(call.layer)
-            results = graph.apply(call.layer, path, [values[id(x)] for x in call.inputs])
+            results = graph.apply(call.body, path, [values[id(x)] for x in call.inputs])
             for output, value in zip(call.outputs, results, strict=True):
                 values[id(output)] = value
         return values
+
+    def apply(self, graph: GraphBuilder, inputs: Sequence[int]) -> list[int]:
+        """Adds all layers to the graph of another model; its outputs."""
+        if len(inputs) != len(self.inputs):
+            raise ValueError(f"{graph.name}: expected {len(self.inputs)} inputs, got {len(inputs)}")
+        for tensor, value in zip(self.inputs, inputs, strict=True):
+            got = graph.core.shape(value)
+            if got != tensor.shape:
+                raise ShapeError(f"{graph.name}: expected shape {tensor.shape}, got {got}")
+        values = self.add_to(graph, inputs)
+        return [values[id(tensor)] for tensor in self.outputs]
 
     def build(
         self, training: bool, trainable: Callable[[Layer], bool] | None = None
@@ -79,32 +150,17 @@ class Network:
         inputs = [graph.core.input(self.names.of(t.layer), t.shape) for t in self.inputs]
         return graph, self.add_to(graph, inputs)
 
-    def leaves(self) -> Iterator[tuple[str, Layer]]:
+    def paths(self) -> Iterator[tuple[str, Layer]]:
         """All layers, those inside of models too, with their paths."""
         for node in self.layers:
-            inner = getattr(node, "network", None)
-            if inner is None:
-                yield from ((self.names.of(node), leaf) for leaf in node.leaves())
-            else:
-                for path, leaf in inner.leaves():
-                    yield f"{self.names.of(node)}/{path}", leaf
+            yield from paths_below(self.names.of(node), self.content(node))
 
     def inner_paths(self) -> Iterator[tuple[str, str]]:
         """The path of each layer, and what of it lies inside a model ("" or "/dense")."""
         for node in self.layers:
-            inner = getattr(node, "network", None)
             name = self.names.of(node)
-            paths = [""] if inner is None else [f"/{path}" for path, _ in inner.leaves()]
-            yield from ((name + path, path) for path in paths)
-
-    @cached_property
-    def variables(self) -> dict[str, Variable]:
-        """All weights by path, layer by layer, the fixed ones too."""
-        found: dict[int, tuple[str, Variable]] = {}
-        for path, leaf in self.leaves():
-            for variable in leaf.variables.values():
-                found.setdefault(id(variable), (f"{path}/{variable.name}", variable))
-        return dict(found.values())
+            for path, _ in paths_below(name, self.content(node)):
+                yield path, path.removeprefix(name)
 
     @cached_property
     def parameters(self) -> _core.Parameters:
@@ -116,14 +172,52 @@ def is_input(tensor: Tensor) -> bool:
     return not tensor.inputs
 
 
-def begin_at(seed: int, stream: int, layers: Sequence[Node]) -> int:
+def paths_below(path: str, body: Body | Tree) -> Iterator[tuple[str, Layer]]:
+    """The layers of what is at a path, with theirs."""
+    if isinstance(body, Network):
+        yield from ((f"{path}/{inner}", leaf) for inner, leaf in body.paths())
+    else:
+        yield path, cast("Layer", body)
+
+
+def add_paths(known: dict[str, Variable], name: str, body: Body | Tree) -> list[str]:
+    """Adds the weights of what has this name by path, or none; which are new."""
+    found = {
+        f"{path}/{variable.name}": variable
+        for path, leaf in paths_below(name, body)
+        for variable in leaf.variables.values()
+    }
+    for path, variable in found.items():
+        if known.get(path, variable) is not variable:
+            raise ValueError(f"{name}: two layers have a weight {path}; rename one of them")
+    new = [path for path in found if path not in known]
+    known.update(found)
+    return new
+
+
+def begin_at(seed: int, stream: int, leaves: Iterable[Layer]) -> int:
     """Gives weights that have no initial values yet theirs, and returns the next free stream."""
-    for layer in layers:
-        for leaf in layer.leaves():
-            for variable in leaf.variables.values():
-                variable.begin_at(seed, stream)
-                stream += 1
+    for leaf in leaves:
+        for variable in leaf.variables.values():
+            variable.begin_at(seed, stream)
+            stream += 1
     return stream
+
+
+@contextmanager
+def all_or_nothing(nodes: Iterable[Node]) -> Iterator[None]:
+    """Where what is inside is refused, the nodes keep nothing of it: no weights, no calls.
+
+    One thread at a time, so that none takes back what another was given.
+    """
+    with _building.setdefault(os.getpid(), RLock()):
+        undo = [node.undo_calls() for node in nodes]
+        try:
+            yield
+        except BaseException:
+            for restore in undo:
+                restore()
+            raise
 
 
 class Names:
@@ -133,6 +227,12 @@ class Names:
         self._names: dict[int, str] = {}  # by id of the layer
         self._taken: set[str] = set()
         self._last: dict[str, int] = {}
+
+    def copy(self) -> Names:
+        """The same names; what becomes of one changes nothing in the other."""
+        made = Names()
+        made._names, made._taken, made._last = dict(self._names), set(self._taken), dict(self._last)
+        return made
 
     def of(self, layer: Node) -> str:
         return self._names[id(layer)]

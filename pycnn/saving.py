@@ -64,7 +64,7 @@ def to_bytes(
     metadata = {
         "pycnn.format": FORMAT,
         "pycnn.producer": f"pycnn {_core.__version__}",
-        "pycnn.graph": _to_json(topology.loadable(topology.describe(model))),
+        "pycnn.graph": _to_json(topology.loadable(topology.describe(model, model.network))),
     }
     if objective is not None:
         metadata["pycnn.training"] = _to_json(_training(model, objective, iterations))

@@ -4,15 +4,19 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import TYPE_CHECKING
 
-from .network import Network
 from .tensors import Tensor
+
+if TYPE_CHECKING:
+    from .models import Model
 
 Row = tuple[str, str, str, str, str]
 
 
-def table(name: str, network: Network) -> str:
+def table(model: Model) -> str:
     """One line a layer: name (class), output shape, parameters, multiply-adds a sample."""
+    network = model.network
     graph, _ = network.build(training=False)
     owners = {path: path.removesuffix(inner) for path, inner in network.inner_paths()}
     macs: Counter[str] = Counter()
@@ -21,7 +25,7 @@ def table(name: str, network: Network) -> str:
     names = network.names
     sizes = Counter(
         {
-            names.of(node): sum(leaf.count_params() for leaf in node.leaves())
+            names.of(node): sum(leaf.count_params() for leaf in network.leaves_of(node))
             for node in network.layers
         }
     )
@@ -33,15 +37,14 @@ def table(name: str, network: Network) -> str:
         rows.append(_row(tensor, name, sizes[name], macs[name], sources))
     lines = _align(rows, 5 if branching else 4)
     rule = "-" * max(map(len, lines))
-    weights = [v for v in network.variables.values() if not v.spec.fixed]
-    trainable = sum(v.size for v in weights if v.trainable)
-    total = sum(v.size for v in weights)
+    trainable = sum(v.size for v in model.trainable_weights)
+    total = model.count_params()
     totals = (
         f"parameters: {total:,} ({trainable:,} trainable, {total - trainable:,} not), "
         f"{4 * total / 1024:,.1f} KiB"
     )
     footer = [totals, f"MACs a sample: {sum(macs.values()):,}"]
-    return "\n".join([f"Model: {name}", rule, lines[0], rule, *lines[1:], rule, *footer])
+    return "\n".join([f"Model: {model.name}", rule, lines[0], rule, *lines[1:], rule, *footer])
 
 
 def _row(tensor: Tensor, name: str, size: int, macs: int, sources: str) -> Row:

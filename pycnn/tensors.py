@@ -10,18 +10,25 @@ from . import _core
 from .builder import GraphBuilder
 
 if TYPE_CHECKING:
-    from .builder import Node
+    from .builder import Body, Node
 
 Extents = tuple[int | None, ...]
 
 
 class Call:
-    """One use of a layer, or of a model as a layer."""
+    """One use of a layer, or of a model as a layer.
 
-    __slots__ = ("inputs", "layer", "outputs")
+    Args:
+        body: what it runs; a model may change later, its body does not.
+    """
 
-    def __init__(self, layer: Node, inputs: tuple[Tensor, ...], shapes: Sequence[Extents]) -> None:
+    __slots__ = ("body", "inputs", "layer", "outputs")
+
+    def __init__(
+        self, layer: Node, body: Body, inputs: tuple[Tensor, ...], shapes: Sequence[Extents]
+    ) -> None:
         self.layer = layer
+        self.body = body
         self.inputs = inputs
         self.outputs = tuple(Tensor(self, i, shape) for i, shape in enumerate(shapes))
 
@@ -29,7 +36,7 @@ class Call:
 class Tensor:
     """An output of a call. Compared by identity."""
 
-    __slots__ = ("call", "index", "shape")
+    __slots__ = ("__weakref__", "call", "index", "shape")
 
     def __init__(self, call: Call, index: int, shape: Extents) -> None:
         self.call = call
@@ -61,11 +68,12 @@ def call_layer(layer: Node, inputs: Sequence[Tensor]) -> Call:
             )
     graph = GraphBuilder()
     values = [graph.core.input(f"input_{i}", x.shape) for i, x in enumerate(inputs)]
-    outputs = graph.apply(layer, layer.name, values)
+    body = layer.body_for([x.shape for x in inputs])
+    outputs = graph.apply(body, layer.name, values)
     groups = _core.groups_of(graph.core)
     for path, weight in graph.weights.items():
         weight.layer.adopt(weight.spec, groups[path])
-    return Call(layer, tuple(inputs), [graph.core.shape(value) for value in outputs])
+    return Call(layer, body, tuple(inputs), [graph.core.shape(value) for value in outputs])
 
 
 def ancestors(outputs: Sequence[Tensor], inputs: Sequence[Tensor] = ()) -> list[Tensor]:

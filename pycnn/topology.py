@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from . import initializers
 from .builder import Node
@@ -35,8 +35,12 @@ MAX_STRING = 255
 # ---- model -> data ----
 
 
-def describe(model: Model, depth: int = 0) -> dict[str, Any]:
-    """Layers, and nodes: calls of a layer on the results of earlier nodes."""
+def describe(model: Model, network: Network, depth: int = 0) -> dict[str, Any]:
+    """Layers, and nodes: calls of a layer on the results of earlier nodes.
+
+    Args:
+        network: the model's, of a model inside another as it was when it was called.
+    """
     from .models import Model, Sequential
 
     if type(model) not in (Model, Sequential) or depth > MAX_DEPTH:
@@ -44,7 +48,6 @@ def describe(model: Model, depth: int = 0) -> dict[str, Any]:
             f"save: {model.name} cannot be loaded again: "
             + (f"models inside models {MAX_DEPTH} deep" if depth else f"its class is {type(model)}")
         )
-    network = model.network
     _check_one_place(network)
     layer_index = {id(layer): i for i, layer in enumerate(network.layers)}
     node_index = {id(tensor): i for i, tensor in enumerate(network.tensors)}
@@ -61,17 +64,18 @@ def describe(model: Model, depth: int = 0) -> dict[str, Any]:
         "name": model.name,
         "seed": model.seed,
         **({} if model.trainable else {"trainable": False}),
-        "layers": [_describe_layer(node, network.names.of(node), depth) for node in network.layers],
+        "layers": [_describe_layer(network, node, depth) for node in network.layers],
         "nodes": nodes,
         "inputs": [node_index[id(tensor)] for tensor in network.inputs],
         "outputs": [node_index[id(tensor)] for tensor in network.outputs],
     }
 
 
-def _describe_layer(node: Node, name: str, depth: int) -> dict[str, Any]:
+def _describe_layer(network: Network, node: Node, depth: int) -> dict[str, Any]:
+    name = network.names.of(node)
     if not isinstance(node, Layer):
-        model: Any = node
-        return {"class": "Model", "config": {**describe(model, depth + 1), "name": name}}
+        model, inner = cast("Model", node), cast("Network", network.inner[id(node)])
+        return {"class": "Model", "config": {**describe(model, inner, depth + 1), "name": name}}
     kind = type(node)
     if LAYERS.get(kind.__name__) is not kind:
         raise ValueError(
@@ -89,7 +93,7 @@ def _check_one_place(network: Network) -> None:
     """A layer inside a model that is used as a layer is used nowhere else."""
     seen: set[int] = set()
     for node in network.layers:
-        leaves = [leaf for leaf in node.leaves() if leaf.weights]
+        leaves = [leaf for leaf in network.leaves_of(node) if leaf.weights]
         for leaf in leaves:
             if id(leaf) in seen:
                 raise ValueError(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from math import nan
 from typing import Any
 
@@ -41,14 +42,19 @@ class Trainer(Compilable):
 
     # ---- data at the door ----
 
+    def undone_if_refused(self) -> AbstractContextManager[None]:
+        """Where a first call is refused, a model that it would have built keeps nothing of it."""
+        return nullcontext()
+
     def _inputs(self, x: Any) -> Arrays:
         """One checked float32 array for each input, all of the same length."""
         return door.inputs(self.name, self.network.inputs, x)
 
     def _samples(self, x: Any, y: Any) -> Arrays:
         """Checked inputs and labels, at least one sample."""
-        arrays, output = self._inputs(x), self.network.outputs[0]
-        return [*arrays, door.labels(self.name, output, self.objective.loss, y, len(arrays[0]))]
+        with self.undone_if_refused():
+            arrays, output, loss = self._inputs(x), self.network.outputs[0], self.objective.loss
+            return [*arrays, door.labels(self.name, output, loss, y, len(arrays[0]))]
 
     # ---- steps ----
 
@@ -62,8 +68,9 @@ class Trainer(Compilable):
 
         They are NaN where the step was skipped, see on_nonfinite of compile().
         """
-        arrays = self._samples(x, y)
-        self._program("train").check_batch(len(arrays[0]))
+        with self.undone_if_refused():
+            arrays = self._samples(x, y)
+            self._program("train").check_batch(len(arrays[0]))
         try:
             values: Sequence[float] = self._train_step(arrays, len(arrays[0]))
         except NumericError:
@@ -126,9 +133,11 @@ class Trainer(Compilable):
         batch = checked_batch(batch_size)
         epochs = checked_int("fit", "epochs", epochs, low=0)
         initial_epoch = checked_int("fit", "initial_epoch", initial_epoch, low=0)
-        arrays, validation = self._split(x, y, validation_split, validation_data)
-        self._prepare(len(arrays[0]), batch)
-        progress, steps = Progress(verbose), -(-len(arrays[0]) // batch)
+        progress = Progress(verbose)  # refuses a bad one
+        with self.undone_if_refused():
+            arrays, validation = self._split(x, y, validation_split, validation_data)
+            self._prepare(len(arrays[0]), batch)
+        steps = -(-len(arrays[0]) // batch)
         hooks = CallbackList(callbacks, self, verbose=verbose, epochs=epochs, steps=steps)
         history = hooks.with_history()
         self.history, self.stop_training = history, False

@@ -113,6 +113,38 @@ class Variable:
         return f"<Variable {self.path} {self.shape}>"
 
 
+class WeightHolder:
+    """What layers and models say of their weights."""
+
+    @property
+    def name(self) -> str:
+        raise NotImplementedError
+
+    @property
+    def weights(self) -> list[Variable]:
+        raise NotImplementedError
+
+    @property
+    def trainable_weights(self) -> list[Variable]:
+        raise NotImplementedError
+
+    @property
+    def non_trainable_weights(self) -> list[Variable]:
+        trained = {id(variable) for variable in self.trainable_weights}
+        return [variable for variable in self.weights if id(variable) not in trained]
+
+    def get_weights(self) -> list[NDArray[np.float32]]:
+        """Copies of all weights, of one and the same step; kernels are HWIO."""
+        return read_all(self.weights)
+
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        """Takes what get_weights returns; where one does not fit, nothing changes."""
+        assign_all(self.name, self.weights, weights)
+
+    def count_params(self) -> int:
+        return sum(variable.size for variable in self.weights)
+
+
 def read_all(variables: Sequence[Variable]) -> list[NDArray[np.float32]]:
     """Copies of all values, of one and the same training step."""
     return _core.read([variable.core for variable in variables])[0]

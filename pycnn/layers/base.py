@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
+from weakref import WeakSet
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .. import initializers
 from ..builder import GraphBuilder, WeightSpec
@@ -18,7 +18,7 @@ from ..initializers import Initializer
 from ..specs import Spec, refuse_unknown, serialize
 from ..tensors import Call, Extents, Tensor, call_layer
 from ..text import checked_name
-from ..weights import Variable, assign_all, read_all
+from ..weights import Variable, WeightHolder
 
 Pair = tuple[int, int]
 Padding = str | tuple[int, int, int, int]
@@ -28,7 +28,7 @@ MAX_EXTENT = 2**31 - 1
 
 
 @dataclass(eq=False, repr=False)
-class Layer:
+class Layer(WeightHolder):
     """A spec: arguments, checked once and then fixed, and build(), which adds nodes to a graph.
 
     Args:
@@ -55,10 +55,12 @@ class Layer:
             if isinstance(value, np.generic):
                 setattr(self, f.name, value.item())
         self.check()
-        self._calls: list[Tensor] = []
-        self.variables: dict[
-            str, Variable
-        ] = {}  # by name, the fixed ones too; since the first call
+        self._uses = 0  # calls so far
+        self._only: Tensor | None = None  # output of the call, while there is one
+        # outputs of all calls; a layer that many models share keeps none of these alive
+        self._outputs: WeakSet[Tensor] = WeakSet()
+        # by name, the fixed ones too; since the first call
+        self.variables: dict[str, Variable] = {}
         self.holders = 0  # models that know the layer by its name
         self._fixed = True
 
@@ -89,15 +91,25 @@ class Layer:
         (x,) = inputs
         return self.build(graph, x)
 
-    def leaves(self) -> list[Layer]:
-        """The layers it is made of: itself."""
-        return [self]
+    def body_for(self, shapes: Sequence[Extents]) -> Layer:
+        """What a call runs: the layer itself."""
+        return self
+
+    def undo_calls(self) -> Callable[[], None]:
+        """For calls that are refused later: what brings weights and calls back as they are now."""
+        variables, uses, only, outputs = self.variables, self._uses, self._only, set(self._outputs)
+
+        def restore() -> None:
+            self.variables, self._uses, self._only = variables, uses, only
+            self._outputs = WeakSet(outputs)
+
+        return restore
 
     def adopt(self, spec: WeightSpec, groups: int | None) -> None:
         """Makes the weight, at the first call; later ones must ask for the same."""
         known = self.variables.get(spec.name)
         if known is None:
-            self.variables[spec.name] = Variable(self, spec, groups)
+            self.variables = {**self.variables, spec.name: Variable(self, spec, groups)}
         else:
             spec.check_same_shape(self.name, known.spec)
 
@@ -106,15 +118,25 @@ class Layer:
 
     def _record(self, call: Call) -> Tensor:
         (output,) = call.outputs
-        self._calls.append(output)
+        self._uses += 1
+        self._outputs.add(output)
+        self._only = output if self._uses == 1 else None
         return output
+
+    def take_back(self, output: Tensor) -> None:
+        """For pop(): as if the call had not been."""
+        self._uses -= 1
+        self._outputs.discard(output)
+        self._only = next(iter(self._outputs), None) if self._uses == 1 else None
 
     @property
     def output(self) -> Tensor:
         """The symbolic output, for a new Model; of a layer that was called once."""
-        if len(self._calls) != 1:
-            raise RuntimeError(f"{self.name}: output needs exactly 1 call, got {len(self._calls)}")
-        return self._calls[0]
+        if self._uses != 1:
+            raise RuntimeError(f"{self.name}: output needs exactly 1 call, got {self._uses}")
+        if self._only is None:
+            raise RuntimeError(f"{self.name}: the model of its only call is gone")
+        return self._only
 
     @property
     def output_shape(self) -> Extents:
@@ -128,19 +150,6 @@ class Layer:
     @property
     def trainable_weights(self) -> list[Variable]:
         return [variable for variable in self.weights if variable.trainable]
-
-    @property
-    def non_trainable_weights(self) -> list[Variable]:
-        return [variable for variable in self.weights if not variable.trainable]
-
-    def get_weights(self) -> list[NDArray[np.float32]]:
-        return read_all(self.weights)
-
-    def set_weights(self, weights: Sequence[NDArray[Any]]) -> None:
-        assign_all(self.name, self.weights, weights)
-
-    def count_params(self) -> int:
-        return sum(variable.size for variable in self.weights)
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that make an equal layer, as plain data."""

@@ -35,13 +35,14 @@ class InputLayer(Layer):
         given = self.input_shape if self.shape is None else self.shape
         self.shape = checked_extents(self.name, "shape", given)
         self.input_shape = None
+        self._tensor: Tensor | None = None
 
     def tensor(self) -> Tensor:
         """The symbolic input; the same one every time."""
-        if not self._calls:
+        if self._tensor is None:
             assert self.shape is not None
-            self._record(Call(self, (), [(None, *self.shape)]))
-        return self._calls[0]
+            self._tensor = self._record(Call(self, self, (), [(None, *self.shape)]))
+        return self._tensor
 
     def build(self, graph: GraphBuilder, x: int) -> int:
         return x
