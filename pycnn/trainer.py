@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from . import _core, door
 from .arrays import checked_batch
 from .callbacks import NO_CALLBACKS, Callback, CallbackList, History, call_all
-from .checks import checked_int
+from .checks import checked_flag, checked_int, checked_share
 from .compiling import Compilable
 from .errors import NumericError
 from .programs import make_plan
@@ -62,6 +62,7 @@ class Trainer(Compilable):
 
         They are NaN where the step was skipped, see on_nonfinite of compile().
         """
+        return_dict = checked_flag("train_on_batch", "return_dict", return_dict)
         arrays = self._samples(x, y)
         self._program("train").check_batch(len(arrays[0]))
         try:
@@ -74,6 +75,7 @@ class Trainer(Compilable):
 
     def test_on_batch(self, x: Any, y: Any, return_dict: bool = False) -> Any:
         """The loss, or [loss, metrics...], of one batch."""
+        return_dict = checked_flag("test_on_batch", "return_dict", return_dict)
         arrays = self._samples(x, y)
         plan = self._program("evaluate").plan(len(arrays[0]))
         return _results(self.metrics_names, plan.run(arrays), return_dict)
@@ -121,6 +123,7 @@ class Trainer(Compilable):
         batch = checked_batch(batch_size)
         epochs = checked_int("fit", "epochs", epochs, low=0)
         initial_epoch = checked_int("fit", "initial_epoch", initial_epoch, low=0)
+        shuffle = checked_flag("fit", "shuffle", shuffle)
         arrays, validation = self._split(x, y, validation_split, validation_data)
         self._prepare(len(arrays[0]), batch)
         progress, steps = Progress(verbose), -(-len(arrays[0]) // batch)
@@ -157,9 +160,10 @@ class Trainer(Compilable):
         self, x: Any, y: Any, share: float, given: tuple[Any, Any] | None
     ) -> tuple[Arrays, Arrays | None]:
         """Training and validation samples."""
+        share = checked_share("fit", "validation_split", share)
         arrays = self._samples(x, y)
         if given is not None:
-            return arrays, self._samples(*given)
+            return arrays, self._samples(*door.pair(given))
         return door.split(arrays, share)
 
     def _epoch(
@@ -240,6 +244,7 @@ class Trainer(Compilable):
     ) -> Any:
         """The loss, or [loss, metrics...], over the samples."""
         batch = checked_batch(batch_size)
+        return_dict = checked_flag("evaluate", "return_dict", return_dict)
         arrays, names = self._samples(x, y), self.metrics_names
         progress = Progress(verbose)
         steps = -(-len(arrays[0]) // batch)
