@@ -105,6 +105,7 @@ class CallbackList:
             if isinstance(callback, History):
                 return callback
         history = History()
+        history.set_params(self._params)
         self.callbacks.append(history)
         return history
 
@@ -148,7 +149,10 @@ def call_all(hooks: Iterable[Callable[..., None]], step: int, logs: Logs) -> Non
 
 
 class History(Callback):
-    """What fit() returns: history[name] lists the value of each epoch."""
+    """What fit() returns: history[name] lists the value of each epoch.
+
+    Where fit() made it, its `model` is None: a copy or a pickle of it is small.
+    """
 
     def __init__(self) -> None:
         self.epoch: list[int] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 import os
+import select
 import signal
 import struct
 import sys
@@ -196,10 +197,13 @@ def test_a_bar_on_a_terminal_of_unknown_size(columns, lines, monkeypatch):
     with open(inside, "w") as terminal:
         monkeypatch.setattr(sys, "stderr", terminal)
         classifier().fit(*blobs(), epochs=1)
-        shown = os.read(outside, 10_000).decode()
+        shown = b""
+        while b"\n" not in shown and select.select([outside], [], [], 5)[0]:
+            shown += os.read(outside, 10_000)
     os.close(outside)
-    assert "Epoch 1/1: 100%" in shown
-    assert 50 < max(map(len, shown.splitlines())) <= (columns or 80)
+    lines_shown = shown.decode().splitlines()
+    assert "Epoch 1/1: 100%" in lines_shown[-1]
+    assert 50 < max(map(len, lines_shown)) <= (columns or 80)
 
 
 def test_a_closed_output_does_not_end_a_fit(monkeypatch):

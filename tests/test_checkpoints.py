@@ -131,6 +131,14 @@ def test_the_best_of_an_earlier_fit_stays_the_best(tmp_path):
 # --- histories, and compile() in hooks ----------------------------------------------------------
 
 
+def test_the_history_of_a_fit_is_small():
+    history = fit(linear(), epochs=2)
+    again = pickle.loads(pickle.dumps(history))
+    assert again.history == history.history
+    assert again.params == {"verbose": 0, "epochs": 2, "steps": 1}
+    assert again.model is None
+
+
 def test_callbacks_without_a_model_can_be_copied():
     for callback in (callbacks.History(), callbacks.EarlyStopping()):
         again = pickle.loads(pickle.dumps(callback))
