@@ -23,7 +23,7 @@ from . import (
     models,
     optimizers,
 )
-from ._core import __version__, isas, num_threads, set_num_threads
+from ._core import __version__, isas, num_threads
 from ._predictor import Predictor
 from .errors import (
     ChecksumError,
@@ -36,6 +36,7 @@ from .errors import (
 from .layers import Input
 from .models import Model, Sequential, load_model
 from .seeding import set_seed
+from .threads import set_num_threads
 
 __all__ = [
     "ChecksumError",

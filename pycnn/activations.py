@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from .builder import GraphBuilder
 
 # name -> slope or scale of the negative side, where there is one (Keras' values)
@@ -19,10 +21,10 @@ ACTIVATIONS: dict[str, float | None] = {
 }
 
 
-def checked_activation(where: str, activation: str | None) -> str:
+def checked_activation(where: str, activation: Any) -> str:
     """The name of a known activation; None is "linear"."""
     name = "linear" if activation is None else activation
-    if name not in ACTIVATIONS:
+    if not isinstance(name, str) or name not in ACTIVATIONS:
         known = ", ".join(ACTIVATIONS)
         raise ValueError(f"{where}: activation must be one of {known}, got {activation!r}")
     return name

@@ -14,8 +14,6 @@ from numpy.typing import NDArray
 
 from .errors import DTypeError, ShapeError
 
-FLOAT32_MAX = float(np.finfo(np.float32).max)
-FLOAT32_TINY = float(np.finfo(np.float32).tiny)  # less is 0 to the engine
 DEFAULT_BATCH = 32
 Extents = Sequence[int | None]
 
@@ -24,7 +22,7 @@ def as_float32(where: str, values: Any) -> NDArray[np.float32]:
     """values as a C-contiguous float32 array."""
     array = as_numbers(where, values)
     try:
-        with np.errstate(over="raise"):
+        with np.errstate(over="raise", under="ignore", invalid="ignore"):
             return np.ascontiguousarray(array, np.float32).reshape(array.shape)
     except FloatingPointError:
         raise ValueError(f"{where}: a value is beyond the range of float32") from None
@@ -36,12 +34,18 @@ def as_numbers(where: str, values: Any) -> NDArray[Any]:
         raise DTypeError(f"{where}: expected a plain array, got a masked one; use .filled()")
     try:
         array = np.asarray(values)
-    except ValueError as error:  # ragged lists
-        raise ValueError(f"{where}: expected an array, got {error}") from None
+    except ValueError as error:
+        got = f"a {type(values).__name__}"
+        if isinstance(values, (list, tuple)):
+            got = "nested lists of unequal lengths"
+        raise ValueError(f"{where}: expected an array, got {got}") from error
     if array.dtype.kind not in "fiub":
-        raise DTypeError(
-            f"{where}: expected real numbers, got dtype {array.dtype}; convert with .astype('f4')"
-        )
+        got = f"dtype {array.dtype}; convert with .astype('f4')"
+        if values is None:
+            got = "None: it is missing"
+        elif array.ndim == 0 and not hasattr(values, "dtype"):  # to NumPy one object
+            got = f"{type(values).__name__}; pass an array"
+        raise DTypeError(f"{where}: expected real numbers, got {got}")
     return array
 
 

@@ -5,12 +5,17 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from . import metrics
+from .checks import checked_flag, checked_int, checked_number, checked_text, optional
+from .filenames import FileTemplate
 from .files import checked_suffix
+from .progress import say
+from .specs import is_ours
 from .text import printable, quoted
 
 if TYPE_CHECKING:
@@ -29,13 +34,13 @@ class Callback:
     and what is added at the end of an epoch goes into the history.
     """
 
-    model: Model
-    params: dict[str, Any]
+    model: Model = None  # type: ignore[assignment]  # as in Keras, until a model calls
+    params: Mapping[str, Any] = MappingProxyType({})
 
     def set_model(self, model: Model) -> None:
         self.model = model
 
-    def set_params(self, params: dict[str, Any]) -> None:
+    def set_params(self, params: Mapping[str, Any]) -> None:
         self.params = params
 
     def on_train_begin(self, logs: Logs | None = None) -> None: ...
@@ -79,12 +84,20 @@ class CallbackList:
 
     def __init__(self, given: Any, model: Any, **params: Any) -> None:
         """What a caller gave: None, one callback, or several, also in nested lists."""
-        self.callbacks = as_callbacks(given)
+        self.callbacks, self._params = as_callbacks(given), params
         for callback in self.callbacks:
             if not isinstance(callback, Callback):
                 raise TypeError(f"callbacks: expected Callback objects, got {quoted(callback)}")
             callback.set_model(model)
             callback.set_params(params)
+
+    def expect(self, columns: Sequence[str], validation: bool) -> None:
+        """params["logs"] names what an epoch logs, unless callbacks of users may add to it."""
+        if any(map(_may_add_logs, self.callbacks)):
+            return
+        scores = [f"val_{name}" for name in columns] if validation else []
+        for callback in self.callbacks:
+            callback.set_params({**self._params, "logs": [*columns, *scores]})
 
     def with_history(self) -> History:
         """The caller's History, or one at the end: it keeps what the others add to the logs."""
@@ -92,6 +105,7 @@ class CallbackList:
             if isinstance(callback, History):
                 return callback
         history = History()
+        history.set_params(self._params)
         self.callbacks.append(history)
         return history
 
@@ -122,6 +136,12 @@ def _is_overridden(callback: Callback, hook: str) -> bool:
     return getattr(method, "__func__", method) is not getattr(Callback, hook)
 
 
+def _may_add_logs(callback: Callback) -> bool:
+    """Whether it has a hook of a user in which the logs of an epoch can get new names."""
+    ours = is_ours(callback) and not isinstance(callback, LambdaCallback)
+    return not ours and any(_is_overridden(callback, h) for h in ("on_epoch_end", "on_test_end"))
+
+
 def call_all(hooks: Iterable[Callable[..., None]], step: int, logs: Logs) -> None:
     """The hooks of one step, all with the same dict."""
     for hook in hooks:
@@ -129,7 +149,10 @@ def call_all(hooks: Iterable[Callable[..., None]], step: int, logs: Logs) -> Non
 
 
 class History(Callback):
-    """What fit() returns: history[name] lists the value of each epoch."""
+    """What fit() returns: history[name] lists the value of each epoch.
+
+    Where fit() made it, its `model` is None: a copy or a pickle of it is small.
+    """
 
     def __init__(self) -> None:
         self.epoch: list[int] = []
@@ -145,27 +168,43 @@ class History(Callback):
 
 
 class LambdaCallback(Callback):
-    """Functions as hooks: LambdaCallback(on_epoch_end=lambda epoch, logs: ...)."""
+    """Functions as hooks: LambdaCallback(on_epoch_end=lambda epoch, logs: ...); None is no hook."""
 
-    def __init__(self, **hooks: Callable[..., Any]) -> None:
+    def __init__(self, **hooks: Callable[..., Any] | None) -> None:
         for name, function in hooks.items():
             if not name.startswith("on_") or not hasattr(Callback, name):
                 raise TypeError(f"LambdaCallback: unknown hook {name!r}")
+            if function is None:
+                continue
+            if not callable(function):
+                raise TypeError(f"LambdaCallback: {name} must be callable, got {quoted(function)}")
             setattr(self, name, function)
 
 
 class _Monitor(Callback):
     """Watches one logged value and knows when it got better."""
 
-    def __init__(self, monitor: str, mode: str, min_delta: float = 0.0) -> None:
-        if mode not in ("auto", "min", "max"):
-            raise ValueError(
-                f"{type(self).__name__}: mode must be 'auto', 'min' or 'max', got {mode!r}"
-            )
-        self.monitor = monitor
+    def __init__(self, monitor: str, mode: str, verbose: int, min_delta: float = 0.0) -> None:
+        where = type(self).__name__
+        self.monitor = checked_text(where, "monitor", monitor)
+        self.min_delta = abs(checked_number(where, "min_delta", min_delta))
+        if verbose not in (0, 1, 2):
+            raise ValueError(f"{where}: verbose must be 0, 1 or 2, got {quoted(verbose)}")
+        self.verbose = verbose
         self.mode = mode
-        self.min_delta = abs(min_delta)
-        self.best = math.nan
+
+    @property
+    def mode(self) -> str:
+        """What the value asked for means now: "min", "max", or "auto" where nothing tells yet."""
+        return self._mode
+
+    @mode.setter
+    def mode(self, asked: str) -> None:
+        if asked not in ("auto", "min", "max"):
+            raise ValueError(
+                f"{type(self).__name__}: mode must be 'auto', 'min' or 'max', got {quoted(asked)}"
+            )
+        self._asked, self._mode, self.best = asked, "", math.nan
         self._resolve_mode()
 
     def set_model(self, model: Model) -> None:
@@ -174,17 +213,19 @@ class _Monitor(Callback):
 
     def _resolve_mode(self, directions: Mapping[str, str] | None = None) -> None:
         """What "auto" means, from the metric of that name: the model's, or a known one."""
-        if self.mode == "auto":
+        mode = self._asked
+        if mode == "auto":
             name = self.monitor.removeprefix("val_")
             known = {**metrics.DIRECTIONS, **(directions or {})}
-            self.mode = known.get(name, "auto")
-            if self.mode == "auto" and directions is not None:
+            mode = known.get(name, "auto")
+            if mode == "auto" and directions is not None:
                 raise ValueError(
                     f"{type(self).__name__}: cannot tell whether a low or a high "
                     f"{quoted(self.monitor)} is better; pass mode='min' or mode='max'"
                 )
-        if math.isnan(self.best) and self.mode != "auto":
-            self.best = self._worst
+        if mode != self._mode:  # the best of before was the best of something else
+            self._mode = mode
+            self.best = math.nan if mode == "auto" else self._worst
 
     @property
     def _worst(self) -> float:
@@ -230,12 +271,14 @@ class EarlyStopping(_Monitor):
         restore_best_weights: bool = False,
         start_from_epoch: int = 0,
     ) -> None:
-        super().__init__(monitor, mode, min_delta)
-        self.patience = patience
-        self.verbose = verbose
-        self.baseline = baseline
-        self.restore_best_weights = restore_best_weights
-        self.start_from_epoch = start_from_epoch
+        super().__init__(monitor, mode, verbose, min_delta)
+        where = "EarlyStopping"
+        self.patience = checked_int(where, "patience", patience, low=0)
+        self.baseline: float | None = optional(checked_number)(where, "baseline", baseline)
+        self.restore_best_weights = checked_flag(
+            where, "restore_best_weights", restore_best_weights
+        )
+        self.start_from_epoch = checked_int(where, "start_from_epoch", start_from_epoch, low=0)
         self._start()
 
     def _start(self) -> None:
@@ -272,7 +315,7 @@ class EarlyStopping(_Monitor):
 
     def on_train_end(self, logs: Logs | None = None) -> None:
         if self.stopped_epoch and self.verbose:
-            print(f"Epoch {self.stopped_epoch + 1}: early stopping")
+            say(f"Epoch {self.stopped_epoch + 1}: early stopping")
         if self.best_weights is not None:
             self.model.set_weights(self.best_weights)
 
@@ -282,7 +325,10 @@ class ModelCheckpoint(_Monitor):
 
     Args:
         filepath: may contain {epoch} and names of logs, as in "{epoch:02d}-{val_loss:.2f}.pycnn".
+            Folders that are missing are made.
         save_best_only: only where `monitor` improved; a NaN never does.
+
+    Weights that are not finite are saved where compile() was told to ignore that.
     """
 
     def __init__(
@@ -293,10 +339,17 @@ class ModelCheckpoint(_Monitor):
         save_best_only: bool = False,
         mode: str = "auto",
     ) -> None:
-        super().__init__(monitor, mode)
+        super().__init__(monitor, mode, verbose)
         self.filepath = str(checked_suffix(filepath))
-        self.verbose = verbose
-        self.save_best_only = save_best_only
+        self.save_best_only = checked_flag("ModelCheckpoint", "save_best_only", save_best_only)
+
+    @property
+    def filepath(self) -> str:
+        return self._template.text
+
+    @filepath.setter
+    def filepath(self, text: str) -> None:
+        self._template = FileTemplate("ModelCheckpoint", str(checked_suffix(text)))
 
     def set_model(self, model: Model) -> None:
         if self.save_best_only:
@@ -304,13 +357,20 @@ class ModelCheckpoint(_Monitor):
         else:  # whatever `monitor` is
             self.model = model
 
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        """What would fail at the end of the first epoch, where that is known, fails now."""
+        if "logs" in self.params:
+            self._template.check_names(self.params["logs"])
+        self._template.make_folder()
+
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         if self.save_best_only:
             value = self.value(logs)
             if value is None or not self.better(value):
                 return
             self.best = value
-        path = self.filepath.format(epoch=epoch + 1, **(logs or {}))
-        self.model.save(path)
+        path = self._template.make_path({**(logs or {}), "epoch": epoch + 1})
+        lost = self.model.is_compiled and self.model.on_nonfinite == "ignore"
+        self.model.save(path, allow_nonfinite=lost)
         if self.verbose:
-            print(f"Epoch {epoch + 1}: saved {printable(path)}")
+            say(f"Epoch {epoch + 1}: saved {printable(str(path))}")

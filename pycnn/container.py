@@ -19,8 +19,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from .checks import MAX_EXTENT
 from .errors import ChecksumError, ModelFormatError
-from .layers.base import MAX_EXTENT
 from .text import quoted
 
 Tensors = dict[str, NDArray[np.float32]]

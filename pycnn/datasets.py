@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .checks import checked_share
 from .files import open_regular
+from .seeding import checked_seed
 
 Split = tuple[NDArray[Any], NDArray[Any]]
 
@@ -36,10 +38,12 @@ def load_digits(test_fraction: float = 0.2, seed: int = 0) -> tuple[Split, Split
     """scikit-learn's 1797 handwritten digits: ((x_train, y_train), (x_test, y_test)).
 
     Args:
-        test_fraction: of every class, chosen by `seed`; the same samples every time.
+        test_fraction: of every class, in [0, 1), chosen by `seed`; the same samples every time.
 
     Shape: x (N, 8, 8, 1) float32 in 0..1, y (N) int32 in 0..9
     """
+    fraction = checked_share("load_digits", "test_fraction", test_fraction)
+    seed = checked_seed("load_digits", seed)
     try:
         from sklearn.datasets import load_digits as load
     except ImportError as error:
@@ -51,8 +55,10 @@ def load_digits(test_fraction: float = 0.2, seed: int = 0) -> tuple[Split, Split
     is_test = np.zeros(len(y), bool)
     for digit in np.unique(y):
         members = generator.permutation(np.flatnonzero(y == digit))
-        is_test[members[: round(test_fraction * len(members))]] = True
+        is_test[members[: round(fraction * len(members))]] = True
     order = generator.permutation(np.flatnonzero(~is_test))
+    if not len(order):
+        raise ValueError(f"load_digits: test_fraction {fraction} leaves no sample for training")
     return (x[order], y[order]), (x[is_test], y[is_test])
 
 
@@ -89,8 +95,9 @@ def _load_pair(folder: Path, images: str, labels: str) -> Split:
     return x, y
 
 
-def read_idx(path: Path) -> NDArray[Any]:
+def read_idx(path: str | Path) -> NDArray[Any]:
     """An idx file, or the same name with .gz: two 0 bytes, type, rank, extents, values."""
+    path = Path(path)
     if not path.exists():
         path = path.with_name(path.name + ".gz")
     plain, size = open_regular("read_idx", path)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from .arrays import as_float32, check_shape, class_labels, dense_labels
 from .losses import Loss
 from .tensors import Tensor
+from .text import quoted
 
 Arrays = list[NDArray[Any]]
 P = ParamSpec("P")
@@ -20,11 +21,15 @@ R = TypeVar("R")
 
 
 def inputs(model: str, tensors: Sequence[Tensor], x: Any) -> Arrays:
-    """One checked float32 array for each input, all of the same length."""
+    """One checked float32 array for each input, all of the same length.
+
+    A model of one input takes the array or, as Keras does, a list of it.
+    """
     if len(tensors) == 1:
-        x = (x,)
+        x = x if is_listed(x, len(tensors[0].shape)) else (x,)
     elif not isinstance(x, (list, tuple)) or len(x) != len(tensors):
-        raise ValueError(f"{model}: expected a list of {len(tensors)} input arrays")
+        got = f"{len(x)}" if isinstance(x, (list, tuple)) else f"a {type(x).__name__}"
+        raise ValueError(f"{model}: expected a list of {len(tensors)} input arrays, got {got}")
     arrays: Arrays = []
     for tensor, given in zip(tensors, x, strict=True):
         where = f"{model}: input {tensor.layer.name}"
@@ -34,6 +39,11 @@ def inputs(model: str, tensors: Sequence[Tensor], x: Any) -> Arrays:
     if len({len(array) for array in arrays}) != 1:
         raise ValueError(f"{model}: inputs differ in their number of samples")
     return arrays
+
+
+def is_listed(x: Any, rank: int) -> bool:
+    """Whether x is a list of one array of that rank, rather than an array written as a list."""
+    return isinstance(x, (list, tuple)) and len(x) == 1 and getattr(x[0], "ndim", None) == rank
 
 
 def labels(model: str, output: Tensor, loss: Loss, y: Any, samples: int) -> NDArray[Any]:
@@ -50,10 +60,19 @@ def labels(model: str, output: Tensor, loss: Loss, y: Any, samples: int) -> NDAr
     return array
 
 
+def pair(given: Any) -> tuple[Any, Any]:
+    """The x and y of validation_data."""
+    if isinstance(given, (list, tuple)) and len(given) == 2:
+        return given[0], given[1]
+    got = quoted(given)
+    if isinstance(given, (list, tuple)):
+        got = f"a {type(given).__name__} of {len(given)}"
+        got += "; weights of samples are not supported" if len(given) == 3 else ""
+    raise ValueError(f"fit: validation_data must be (x, y), got {got}")
+
+
 def split(arrays: Arrays, share: float) -> tuple[Arrays, Arrays | None]:
     """The samples without the last `share` of them, and these; nothing where the share is 0."""
-    if not 0 <= share < 1:
-        raise ValueError(f"fit: validation_split must be in [0, 1), got {share!r}")
     if share == 0:
         return arrays, None
     samples = len(arrays[0])

@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _core
+from .arrays import as_float32
+from .checks import checked_number
 from .seeding import checked_seed
 from .specs import Spec, from_table
 
@@ -70,7 +72,7 @@ class Initializer(Spec):
         if self.seed is not None:
             seed, stream = self.seed, 0
         values = self.values(tuple(shape), seed, stream)
-        return np.ascontiguousarray(values, np.float32).reshape(tuple(shape))
+        return as_float32(type(self).__name__, values).reshape(tuple(shape))
 
     def values(self, shape: tuple[int, ...], seed: int, stream: int) -> Float64:
         raise NotImplementedError
@@ -94,13 +96,21 @@ class Constant(Initializer):
     """All `value`."""
 
     def __init__(self, value: float = 0.0) -> None:
-        self.value = float(value)
+        self.value = checked_number("Constant", "value", value)
 
     def values(self, shape: tuple[int, ...], seed: int, stream: int) -> Float64:
         return np.full(shape, self.value)
 
 
 class _Random(Initializer):
+    mean: float
+    stddev: float
+
+    def _take_normal(self, mean: float, stddev: float, seed: int | None) -> None:
+        self.mean = checked_number(type(self).__name__, "mean", mean)
+        self.stddev = checked_number(type(self).__name__, "stddev", stddev, low=0)
+        self._take_seed(seed)
+
     def _take_seed(self, seed: int | None) -> None:
         self.seed = None if seed is None else checked_seed(type(self).__name__, seed)
 
@@ -109,8 +119,7 @@ class RandomNormal(_Random):
     """Normal with the given mean and standard deviation."""
 
     def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: int | None = None) -> None:
-        self.mean, self.stddev = float(mean), float(stddev)
-        self._take_seed(seed)
+        self._take_normal(mean, stddev, seed)
 
     def values(self, shape: tuple[int, ...], seed: int, stream: int) -> Float64:
         return self.mean + self.stddev * _standard_normal(seed, stream, 0, math.prod(shape))
@@ -120,8 +129,7 @@ class TruncatedNormal(_Random):
     """Normal, redrawn beyond two standard deviations from the mean."""
 
     def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: int | None = None) -> None:
-        self.mean, self.stddev = float(mean), float(stddev)
-        self._take_seed(seed)
+        self._take_normal(mean, stddev, seed)
 
     def values(self, shape: tuple[int, ...], seed: int, stream: int) -> Float64:
         return self.mean + self.stddev * _truncated_normal(seed, stream, math.prod(shape))
@@ -133,7 +141,8 @@ class RandomUniform(_Random):
     def __init__(
         self, minval: float = -0.05, maxval: float = 0.05, seed: int | None = None
     ) -> None:
-        self.minval, self.maxval = float(minval), float(maxval)
+        self.minval = checked_number("RandomUniform", "minval", minval)
+        self.maxval = checked_number("RandomUniform", "maxval", maxval, low=self.minval)
         self._take_seed(seed)
 
     def values(self, shape: tuple[int, ...], seed: int, stream: int) -> Float64:

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a plan may need before it is refused with MemoryError, and before its memory is asked for.
 
-Assign to the names of this module; None is no limit. Plans made before keep theirs.
+Assign to the names of this module; None is no limit. Plans made before keep theirs; a value that
+is no limit is refused when the next plan is made.
 
 Example:
     >>> import pycnn
@@ -10,8 +11,14 @@ Example:
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
+from typing import TypedDict
+
+from .checks import checked_int, checked_number
+
+MAX_BYTES = 2**63 - 1
 
 
 def machine_bytes() -> int | None:
@@ -59,3 +66,26 @@ max_scratch_bytes: int | None = max_arena_bytes
 """Memory of all its threads for what they work on."""
 max_operations: float | None = None
 """Multiply-adds of its convolutions and dense layers in one run."""
+
+
+class Limits(TypedDict):
+    """Those of this module, as a plan takes them."""
+
+    max_arena_bytes: int | None
+    max_scratch_bytes: int | None
+    max_operations: float | None
+
+
+def current() -> Limits:
+    """The limits now, checked."""
+    return {
+        "max_arena_bytes": _bytes("max_arena_bytes", max_arena_bytes),
+        "max_scratch_bytes": _bytes("max_scratch_bytes", max_scratch_bytes),
+        "max_operations": None
+        if max_operations is None
+        else checked_number("pycnn.limits", "max_operations", max_operations, 0, math.inf),
+    }
+
+
+def _bytes(name: str, value: int | None) -> int | None:
+    return None if value is None else checked_int("pycnn.limits", name, value, 0, MAX_BYTES)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import ClassVar
 
+from .checks import checked_flag
 from .specs import Spec, from_table
 
 
@@ -22,9 +23,7 @@ class Loss(Spec):
     from_logits: bool = False
 
     def __init__(self, from_logits: bool = False) -> None:
-        if not isinstance(from_logits, bool):
-            raise TypeError(f"{self.kind}: from_logits must be a bool, got {from_logits!r}")
-        self.from_logits = from_logits
+        self.from_logits = checked_flag(self.kind, "from_logits", from_logits)
 
 
 class MeanSquaredError(Loss):
@@ -33,8 +32,7 @@ class MeanSquaredError(Loss):
     kind = "mean_squared_error"
     probability = False
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self) -> None: ...
 
 
 class BinaryCrossentropy(Loss):

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
+from .checks import checked_number
 from .losses import Loss
 from .specs import Spec, from_table
 from .text import checked_name, quoted
@@ -33,7 +34,7 @@ class BinaryAccuracy(Metric):
 
     def __init__(self, name: str | None = None, *, threshold: float = 0.5) -> None:
         super().__init__(name)
-        self.threshold = float(threshold)
+        self.threshold = checked_number(self.kind, "threshold", threshold)
 
 
 class CategoricalAccuracy(Metric):
@@ -99,8 +100,7 @@ def resolve(identifier: object, loss: Loss, output_shape: Sequence[int | None]) 
     if not isinstance(identifier, str):
         metric = get(identifier)
     elif identifier.lower() not in ACCURACY:
-        metric = get(identifier)
-        metric.name = identifier
+        metric = type(get(identifier))(identifier)
     elif loss.sparse:
         metric = SparseCategoricalAccuracy(identifier)
     elif output_shape[-1] == 1 or loss.kind == "binary_crossentropy":  # one label, or several

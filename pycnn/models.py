@@ -173,9 +173,9 @@ class Model(Trainer, WeightHolder):
     ) -> None:
         """Writes one safetensors file (.pycnn), all or nothing; load_model() reads it."""
         files.checked_suffix(filepath)
-        data = saving.to_bytes(
-            self, include_optimizer=include_optimizer, allow_nonfinite=allow_nonfinite
-        )
+        flags = {"include_optimizer": include_optimizer, "allow_nonfinite": allow_nonfinite}
+        overwrite = checked_flag("save", "overwrite", overwrite)
+        data = saving.to_bytes(self, **{k: checked_flag("save", k, v) for k, v in flags.items()})
         files.write_file(filepath, data, overwrite=overwrite)
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[bytes]]:

@@ -7,26 +7,19 @@ from collections.abc import Callable
 from typing import Any
 
 from . import _core
-from .arrays import FLOAT32_MAX, FLOAT32_TINY
+from .checks import (
+    checked_epsilon,
+    checked_flag,
+    checked_int,
+    checked_number,
+    checked_share,
+    optional,
+)
 from .specs import Spec, from_table, refuse_unknown
 
 
-def _checked(where: str, name: str, value: Any, low: float = 0.0) -> float:
-    """value as a float that float32 can hold, at least `low`, or ValueError."""
-    number = float(value)
-    if not low <= number <= FLOAT32_MAX:
-        raise ValueError(
-            f"{where}: {name} must be finite in float32 and >= {low:.3g}, got {value!r}"
-        )
-    return number
-
-
-def _share(where: str, name: str, value: Any) -> float:
-    """value as a float in [0, 1), or ValueError."""
-    number = float(value)
-    if not 0 <= number < 1:
-        raise ValueError(f"{where}: {name} must be in [0, 1), got {value!r}")
-    return number
+def _rate(where: str, name: str, value: Any) -> float:
+    return checked_number(where, name, value, low=0)
 
 
 class Setting:
@@ -49,26 +42,14 @@ class Setting:
         instance.__dict__[self._name] = checked
 
 
-def _decay(where: str, name: str, value: Any) -> float | None:
-    return None if value is None else _checked(where, name, value)
-
-
-def _flag(where: str, name: str, value: Any) -> bool:
-    return bool(value)
-
-
-def _positive(where: str, name: str, value: Any) -> float:
-    return _checked(where, name, value, FLOAT32_TINY)
-
-
 class Optimizer(Spec):
     """Base. Owns the state it keeps for each weight it trains, and counts its steps.
 
     Every setting may be assigned at any time and holds from the next step on.
     """
 
-    learning_rate = Setting(_checked, in_graph=False)
-    weight_decay = Setting(_decay)
+    learning_rate = Setting(_rate, in_graph=False)
+    weight_decay = Setting(optional(_rate))
 
     def __init__(self, learning_rate: float, weight_decay: float | None) -> None:
         self.state = _core.OptimizerState()
@@ -83,12 +64,12 @@ class Optimizer(Spec):
 
     @property
     def iterations(self) -> int:
-        """Steps taken."""
+        """Steps taken, 0 .. 2**31 - 1."""
         return self.state.iterations
 
     @iterations.setter
     def iterations(self, steps: int) -> None:
-        self.state.iterations = steps
+        self.state.iterations = checked_int(type(self).__name__, "iterations", steps, low=0)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A copy has the settings; it has trained nothing."""
@@ -114,8 +95,8 @@ class SGD(Optimizer):
         weight_decay: each step first takes learning_rate*weight_decay*weight off the weight.
     """
 
-    momentum = Setting(_share)
-    nesterov = Setting(_flag)
+    momentum = Setting(checked_share)
+    nesterov = Setting(checked_flag)
 
     def __init__(
         self,
@@ -148,9 +129,9 @@ class SGD(Optimizer):
 class Adam(Optimizer):
     """Kingma and Ba 2014: steps scaled by moving averages of the gradient and of its square."""
 
-    beta_1 = Setting(_share)
-    beta_2 = Setting(_share)
-    epsilon = Setting(_positive)
+    beta_1 = Setting(checked_share)
+    beta_2 = Setting(checked_share)
+    epsilon = Setting(checked_epsilon)
 
     def __init__(
         self,

@@ -97,9 +97,7 @@ def make_plan(
         parameters,
         batch,
         optimizer=optimizer,
-        max_arena_bytes=limits.max_arena_bytes,
-        max_scratch_bytes=limits.max_scratch_bytes,
-        max_operations=limits.max_operations,
+        **limits.current(),
     )
 
 

@@ -3,15 +3,18 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from math import nan
+from numbers import Real
 from typing import Any
 
 from .text import printable, quoted
 
 REFRESH_SECONDS = 0.1  # of the numbers behind the bar
+SIZE = 80, 24  # columns and lines, where a terminal does not know its own
 
 
 def format_logs(logs: Mapping[str, Any]) -> str:
@@ -20,7 +23,7 @@ def format_logs(logs: Mapping[str, Any]) -> str:
 
 
 def _text(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, (int, float)) else quoted(value)
+    return f"{float(value):.4g}" if isinstance(value, Real) else quoted(value)
 
 
 def _is_terminal(stream: Any) -> bool:
@@ -29,6 +32,23 @@ def _is_terminal(stream: Any) -> bool:
         return bool(stream.isatty())
     except (AttributeError, ValueError):
         return False
+
+
+def _extents(stream: Any) -> dict[str, Any]:
+    """For tqdm. Terminals of containers and editors may say that they have 0 columns or lines."""
+    try:
+        known = os.get_terminal_size(stream.fileno())
+    except (AttributeError, OSError, ValueError):
+        return {"dynamic_ncols": True}
+    if all(known):
+        return {"dynamic_ncols": True}
+    return {"ncols": known.columns or SIZE[0], "nrows": known.lines or SIZE[1]}
+
+
+def say(text: str) -> None:
+    """A line on the standard output, where there is one."""
+    if not getattr(sys.stdout, "closed", False):
+        print(text, flush=True)
 
 
 class Progress:
@@ -53,7 +73,7 @@ class Progress:
         if self._use_bar:
             from tqdm import tqdm
 
-            self._bar = tqdm(total=steps, desc=title, unit="step", dynamic_ncols=True)
+            self._bar = tqdm(total=steps, desc=title, unit="step", **_extents(sys.stderr))
 
     def step(self, logs: Callable[[], Mapping[str, Any]]) -> None:
         """One more step; asks for the logs only where they are shown."""
@@ -72,7 +92,7 @@ class Progress:
         elif not self._silent:
             seconds = time.perf_counter() - self._start
             parts = [self._title, f"{seconds:.1f}s", format_logs(logs)]
-            print(" - ".join(part for part in parts if part), flush=True)
+            say(" - ".join(part for part in parts if part))
 
     def close(self) -> None:
         """Leaves the bar as it is, as after Ctrl-C."""
@@ -85,8 +105,8 @@ class RunningMeans:
     """Means of the scalars of steps, weighted by batch size."""
 
     def __init__(self, names: Sequence[str]) -> None:
-        self._names = list(names)
-        self._sums = [0.0] * len(self._names)
+        self.names = list(names)
+        self._sums = [0.0] * len(self.names)
         self._count = 0
 
     def add(self, values: Sequence[float], count: int) -> None:
@@ -96,5 +116,5 @@ class RunningMeans:
 
     def logs(self) -> dict[str, Any]:
         """NaN where nothing was added."""
-        sums = zip(self._names, self._sums, strict=True)
+        sums = zip(self.names, self._sums, strict=True)
         return {name: total / self._count if self._count else nan for name, total in sums}

@@ -11,11 +11,26 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
+from .text import quoted
+
 SpecT = TypeVar("SpecT", bound="Spec")
 
 
 class Spec:
-    """Base of initializers, losses, metrics and optimizers: config and repr from __init__."""
+    """Base of initializers, losses, metrics and optimizers: config and repr from __init__.
+
+    Its attributes are the arguments of __init__, each set there once and for all: what uses the
+    object may have read it before. Optimizers may be changed. Classes of users do as they like.
+    """
+
+    def __setattr__(self, key: str, value: Any) -> None:
+        if is_ours(self):
+            where = type(self).__name__
+            if key not in inspect.signature(type(self)).parameters:
+                raise AttributeError(f"{where}: has no setting {ascii(key)[:80]}")
+            if key in self.__dict__:
+                raise AttributeError(f"{where}: {key} is fixed when it is made; make a new one")
+        object.__setattr__(self, key, value)
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that make an equal object, as plain data."""
@@ -46,22 +61,25 @@ class Spec:
 
 # What users set on models and layers expecting an effect, beside what these already have.
 SETTINGS = frozenset(
-    "activation activity_regularizer batch_size bias_constraint bias_initializer bias_regularizer "
-    "clipnorm clipvalue constraint decay dropout dtype dtype_policy epsilon frozen "
-    "global_clipnorm initializer input_spec jit_compile kernel_constraint kernel_initializer "
-    "kernel_regularizer learning_rate loss lr momentum optimizer padding rate regularizer "
-    "run_eagerly seed stateful strides trainable training units use_bias weight_decay".split()
+    "activation activity_regularizer amsgrad batch_size beta_1 beta_2 bias_constraint "
+    "bias_initializer bias_regularizer clipnorm clipvalue constraint decay dropout dtype "
+    "dtype_policy ema_momentum ema_overwrite_frequency epsilon frozen global_clipnorm "
+    "gradient_accumulation_steps initializer input_spec jit_compile kernel_constraint "
+    "kernel_initializer kernel_regularizer learning_rate loss loss_scale_factor lr momentum "
+    "nesterov optimizer padding rate regularizer rho run_eagerly seed stateful strides trainable "
+    "training units use_bias use_ema weight_decay".split()
 )
 
 
-def refuse_unknown(owner: object, key: str, where: str) -> None:
-    """Refuses to keep an attribute that looks like a setting but would have no effect.
+def is_ours(owner: object) -> bool:
+    """Whether its class is one of pycnn: what the classes of users keep is their own."""
+    return type(owner).__module__.partition(".")[0] == __package__
 
-    What the classes of users keep is their own.
-    """
-    own = type(owner).__module__.partition(".")[0] == __package__
+
+def refuse_unknown(owner: object, key: str, where: str) -> None:
+    """Refuses to keep an attribute that looks like a setting but would have no effect."""
     kept = hasattr(type(owner), key) or key in owner.__dict__
-    if not own or kept or key.startswith("_"):
+    if not is_ours(owner) or kept or key.startswith("_"):
         return
     known = [name for name in dir(type(owner)) if not name.startswith("_")]
     close = difflib.get_close_matches(key, known, 1, 0.85)
@@ -92,7 +110,7 @@ def from_table(
         return _make(kind, identifier, table)()
     if isinstance(identifier, Mapping) and set(identifier) == {"class_name", "config"}:
         return _make(kind, identifier["class_name"], table)(**identifier["config"])
-    raise TypeError(f"{kind}: expected a name or an object, got {identifier!r}")
+    raise TypeError(f"{kind}: expected a name or an object, got {quoted(identifier)}")
 
 
 def _make(
@@ -102,4 +120,4 @@ def _make(
         for key, make in table.items():
             if name.lower() == key or name == getattr(make, "__name__", None):
                 return make
-    raise ValueError(f"{kind}: expected one of {', '.join(table)}, got {name!r}")
+    raise ValueError(f"{kind}: expected one of {', '.join(table)}, got {quoted(name)}")

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from . import _core, door
 from .arrays import checked_batch
 from .callbacks import NO_CALLBACKS, Callback, CallbackList, History, call_all
+from .checks import checked_flag, checked_int, checked_share
 from .compiling import Compilable
 from .errors import NumericError
-from .layers.base import checked_int
 from .programs import make_plan
 from .progress import Progress, RunningMeans
 from .seeding import epoch_permutation
@@ -68,6 +68,7 @@ class Trainer(Compilable):
 
         They are NaN where the step was skipped, see on_nonfinite of compile().
         """
+        return_dict = checked_flag("train_on_batch", "return_dict", return_dict)
         with self.undone_if_refused():
             arrays = self._samples(x, y)
             self._program("train").check_batch(len(arrays[0]))
@@ -77,23 +78,19 @@ class Trainer(Compilable):
             if self.on_nonfinite != "skip":
                 raise
             values = [nan] * len(self.metrics_names)
-        return self._results(values, return_dict)
+        return _results(self.metrics_names, values, return_dict)
 
     def test_on_batch(self, x: Any, y: Any, return_dict: bool = False) -> Any:
         """The loss, or [loss, metrics...], of one batch."""
+        return_dict = checked_flag("test_on_batch", "return_dict", return_dict)
         arrays = self._samples(x, y)
         plan = self._program("evaluate").plan(len(arrays[0]))
-        return self._results(plan.run(arrays), return_dict)
+        return _results(self.metrics_names, plan.run(arrays), return_dict)
 
     def predict_on_batch(self, x: Any) -> Any:
         """The outputs for the samples of one batch, in one run."""
         arrays = self._inputs(x)
         return self.predict(arrays if len(arrays) > 1 else arrays[0], max(1, len(arrays[0])))
-
-    def _results(self, values: Sequence[float], return_dict: bool) -> Any:
-        if return_dict:
-            return dict(zip(self.metrics_names, values, strict=True))
-        return list(values) if len(values) > 1 else values[0]
 
     def prediction_plan(self, batch: int) -> tuple[_core.Plan, tuple[int, ...]]:
         """A plan of its own for one batch size, and the shape of one output: for Predictor."""
@@ -133,12 +130,14 @@ class Trainer(Compilable):
         batch = checked_batch(batch_size)
         epochs = checked_int("fit", "epochs", epochs, low=0)
         initial_epoch = checked_int("fit", "initial_epoch", initial_epoch, low=0)
+        shuffle = checked_flag("fit", "shuffle", shuffle)
         progress = Progress(verbose)  # refuses a bad one
         with self.undone_if_refused():
             arrays, validation = self._split(x, y, validation_split, validation_data)
             self._prepare(len(arrays[0]), batch)
         steps = -(-len(arrays[0]) // batch)
         hooks = CallbackList(callbacks, self, verbose=verbose, epochs=epochs, steps=steps)
+        hooks.expect(self.metrics_names, validation is not None)
         history = hooks.with_history()
         self.history, self.stop_training = history, False
         logs: Logs = {}
@@ -170,9 +169,10 @@ class Trainer(Compilable):
         self, x: Any, y: Any, share: float, given: tuple[Any, Any] | None
     ) -> tuple[Arrays, Arrays | None]:
         """Training and validation samples."""
+        share = checked_share("fit", "validation_split", share)
         arrays = self._samples(x, y)
         if given is not None:
-            return arrays, self._samples(*given)
+            return arrays, self._samples(*door.pair(given))
         return door.split(arrays, share)
 
     def _epoch(
@@ -189,6 +189,7 @@ class Trainer(Compilable):
         for step, start in enumerate(range(0, samples, batch)):
             if begin:
                 call_all(begin, step, {})
+                self._check_columns(means)
             count = min(batch, samples - start)
             where = {"start": start} if order is None else {"rows": order[start : start + count]}
             try:
@@ -200,12 +201,21 @@ class Trainer(Compilable):
             progress.step(means.logs)
             if end:
                 call_all(end, step, means.logs())
+                self._check_columns(means)
             if self.stop_training:
                 break
         if skipped:
             text = f"fit: skipped {len(skipped)} of {step + 1} steps; the first: {skipped[0]}"
             warnings.warn(text, RuntimeWarning, stacklevel=4)
         return means.logs()
+
+    def _check_columns(self, means: RunningMeans) -> None:
+        """Refuses what hooks of a batch must not do: the means of the epoch have their columns."""
+        if self.metrics_names != means.names:
+            raise RuntimeError(
+                f"{self.name}: compile() with other metrics in a hook of a batch; "
+                "do it in a hook of an epoch"
+            )
 
     def _evaluate(
         self, arrays: Arrays, batch: int, hooks: CallbackList, progress: Progress | None = None
@@ -219,12 +229,14 @@ class Trainer(Compilable):
         for step, start in enumerate(range(0, samples, batch)):
             if begin:
                 call_all(begin, step, {})
+                self._check_columns(means)
             count = min(batch, samples - start)
             means.add(program.plan(count).run(arrays, start=start), count)
             if progress is not None:
                 progress.step(means.logs)
             if end:
                 call_all(end, step, means.logs())
+                self._check_columns(means)
         logs = means.logs()
         hooks.call("on_test_end", logs=logs)
         return logs
@@ -241,7 +253,8 @@ class Trainer(Compilable):
     ) -> Any:
         """The loss, or [loss, metrics...], over the samples."""
         batch = checked_batch(batch_size)
-        arrays = self._samples(x, y)
+        return_dict = checked_flag("evaluate", "return_dict", return_dict)
+        arrays, names = self._samples(x, y), self.metrics_names
         progress = Progress(verbose)
         steps = -(-len(arrays[0]) // batch)
         hooks = CallbackList(callbacks, self, verbose=verbose, epochs=1, steps=steps)
@@ -251,7 +264,7 @@ class Trainer(Compilable):
             progress.end(logs)
         finally:
             progress.close()
-        return self._results([logs[name] for name in self.metrics_names], return_dict)
+        return _results(names, [logs[name] for name in names], return_dict)
 
     def predict(
         self,
@@ -291,6 +304,13 @@ class Trainer(Compilable):
             progress.close()
         hooks.call("on_predict_end")
         return outputs if len(outputs) > 1 else outputs[0]
+
+
+def _results(names: Sequence[str], values: Sequence[float], return_dict: bool) -> Any:
+    """What a batch or a data set scored, as the caller wants it."""
+    if return_dict:
+        return dict(zip(names, values, strict=True))
+    return list(values) if len(values) > 1 else values[0]
 
 
 def _rows(outputs: Arrays, start: int, count: int) -> Any:

@@ -5,7 +5,10 @@ from __future__ import annotations
 
 import math
 import os
+import select
 import signal
+import struct
+import sys
 import threading
 import time
 
@@ -15,6 +18,7 @@ from toys import blobs, classifier, linear, same_weights
 
 import pycnn
 from pycnn import callbacks, optimizers
+from pycnn.progress import format_logs
 
 
 @pytest.fixture(autouse=True)
@@ -182,3 +186,35 @@ def test_a_bar_on_a_terminal(monkeypatch, capsys):
     assert out == ""
     assert "Epoch 1/1: 100%" in err
     assert "accuracy: " in err
+
+
+@pytest.mark.parametrize(("columns", "lines"), [(0, 0), (60, 0), (60, 24)])
+def test_a_bar_on_a_terminal_of_unknown_size(columns, lines, monkeypatch):
+    """Where the size was 0, as in some containers, nothing was shown."""
+    pty, fcntl, termios = map(pytest.importorskip, ("pty", "fcntl", "termios"))
+    outside, inside = pty.openpty()
+    fcntl.ioctl(inside, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+    with open(inside, "w") as terminal:
+        monkeypatch.setattr(sys, "stderr", terminal)
+        classifier().fit(*blobs(), epochs=1)
+        shown = b""
+        while b"\n" not in shown and select.select([outside], [], [], 5)[0]:
+            shown += os.read(outside, 10_000)
+    os.close(outside)
+    lines_shown = shown.decode().splitlines()
+    assert "Epoch 1/1: 100%" in lines_shown[-1]
+    assert 50 < max(map(len, lines_shown)) <= (columns or 80)
+
+
+def test_a_closed_output_does_not_end_a_fit(monkeypatch):
+    """print() to it raised ValueError at the end of the first epoch."""
+    with open(os.devnull, "w") as closed:
+        monkeypatch.setattr(sys, "stdout", closed)
+    model = classifier()
+    stop = callbacks.EarlyStopping("loss", min_delta=9, verbose=1)
+    assert len(model.fit(*blobs(), epochs=3, verbose=2, callbacks=stop).epoch) == 2
+
+
+def test_numbers_of_numpy_are_shown_as_numbers():
+    logs = {"lr": np.float32(0.5), "n": np.int64(3), "x": 0.123456, "note": "text"}
+    assert format_logs(logs) == "lr: 0.5 - n: 3 - x: 0.1235 - note: 'text'"

@@ -45,6 +45,22 @@ def test_digits_are_split_by_class_and_always_the_same():
     assert (load_digits(seed=1)[1][0] != x_test).any()
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"test_fraction": 2}, r"test_fraction must be in \[0, 1\), got 2"),
+        ({"test_fraction": -0.1}, r"test_fraction must be in \[0, 1\), got -0.1"),
+        ({"test_fraction": "0.2"}, "test_fraction must be a number, got '0.2'"),
+        ({"test_fraction": 0.9999}, "test_fraction 0.9999 leaves no sample for training"),
+        ({"seed": -1}, "seed must be an integer in 0..4294967295, got -1"),
+    ],
+)
+def test_splits_of_the_digits_that_make_no_sense_are_refused(options, message):
+    """test_fraction=2 gave an empty training set."""
+    with pytest.raises((ValueError, TypeError), match=f"load_digits: {message}"):
+        load_digits(**options)
+
+
 def test_real_mnist(data_home, monkeypatch):
     if not (data_home / "mnist").is_dir():
         pytest.skip(f"no MNIST in {data_home}")
@@ -94,6 +110,7 @@ def test_idx_types(kind, dtype, tmp_path):
     values = np.array([[1, 2, 3], [4, 5, 100]], dtype)
     (tmp_path / "file").write_bytes(idx(values, kind))
     np.testing.assert_array_equal(read_idx(tmp_path / "file"), values)
+    np.testing.assert_array_equal(read_idx(str(tmp_path / "file")), values)
 
 
 GOOD = idx(np.arange(12, dtype="u1").reshape(3, 4))

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -14,17 +13,17 @@ import numpy as np
 
 from .. import initializers
 from ..builder import GraphBuilder, WeightSpec
+from ..checks import checked_flag as checked_flag  # models.py has it from here
+from ..checks import checked_int
 from ..initializers import Initializer
 from ..specs import Spec, refuse_unknown, serialize
 from ..tensors import Call, Extents, Tensor, call_layer
-from ..text import checked_name
+from ..text import checked_name, quoted
 from ..weights import Variable, WeightHolder
 
 Pair = tuple[int, int]
 Padding = str | tuple[int, int, int, int]
 LayerT = TypeVar("LayerT", bound="Layer")
-
-MAX_EXTENT = 2**31 - 1
 
 
 @dataclass(eq=False, repr=False)
@@ -52,7 +51,9 @@ class Layer(WeightHolder):
             self.input_shape = checked_extents(self.name, "input_shape", self.input_shape)
         for f in fields(self):
             value = getattr(self, f.name)
-            if isinstance(value, np.generic):
+            if f.type in ("bool", bool):
+                setattr(self, f.name, checked_flag(self.name, f.name, value))
+            elif isinstance(value, np.generic):
                 setattr(self, f.name, value.item())
         self.check()
         self._uses = 0  # calls so far
@@ -202,32 +203,12 @@ def snake_case(name: str) -> str:
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
-def checked_int(where: str, argument: str, value: Any, low: int = 1) -> int:
-    """value as an int in low .. MAX_EXTENT; bool and float are refused."""
-    try:
-        if isinstance(value, (bool, np.bool_)):
-            raise TypeError
-        number = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{where}: {argument} must be an integer, got {value!r}") from None
-    if not low <= number <= MAX_EXTENT:
-        raise ValueError(f"{where}: {argument} must be >= {low} and < 2**31, got {value!r}")
-    return number
-
-
-def checked_flag(where: str, argument: str, value: Any) -> bool:
-    """value as a bool; other types are refused."""
-    if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{where}: {argument} must be a bool, got {value!r}")
-    return bool(value)
-
-
 def checked_extents(where: str, argument: str, value: Any) -> tuple[int, ...]:
     """A shape without the batch, of 1 to 7 extents."""
     if isinstance(value, (int, np.integer)):
         value = (value,)
     if not isinstance(value, (tuple, list)) or not 1 <= len(value) <= 7:
-        raise ValueError(f"{where}: {argument} must be 1 to 7 extents, got {value!r}")
+        raise ValueError(f"{where}: {argument} must be 1 to 7 extents, got {quoted(value)}")
     return tuple(checked_int(where, argument, extent) for extent in value)
 
 

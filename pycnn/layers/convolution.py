@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ..activations import add_activation, checked_activation
 from ..builder import GraphBuilder
+from ..checks import checked_int
 from ..errors import ShapeError
 from ..initializers import Initializer
 from ..initializers import get as get_initializer
@@ -17,7 +18,6 @@ from .base import (
     as_pair,
     checked_channels_last,
     checked_initializer,
-    checked_int,
     checked_padding,
     checked_pair,
 )

@@ -3,25 +3,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from ..activations import add_activation, checked_activation
 from ..builder import GraphBuilder
+from ..checks import MAX_EXTENT, checked_int, checked_share
 from ..errors import ShapeError
 from ..initializers import Initializer
 from ..initializers import get as get_initializer
 from ..tensors import Call, Tensor, call_layer
 from .base import (
-    MAX_EXTENT,
     Layer,
     checked_channels_last,
     checked_extents,
     checked_initializer,
-    checked_int,
 )
 
 
@@ -50,7 +47,7 @@ class InputLayer(Layer):
 
 def Input(shape: int | Sequence[int], *, name: str = "") -> Tensor:
     """The symbolic input of a model. Shape: (N, *shape); the batch is not given."""
-    extents = (int(shape),) if isinstance(shape, (int, np.integer)) else tuple(shape)
+    extents: Any = tuple(shape) if isinstance(shape, Iterable) else shape
     return InputLayer(extents, name=name).tensor()
 
 
@@ -128,8 +125,7 @@ class Dropout(Layer):
     rate: float
 
     def check(self) -> None:
-        if not 0 <= self.rate < 1:
-            raise ValueError(f"{self.name}: rate must be in [0, 1), got {self.rate!r}")
+        self.rate = checked_share(self.name, "rate", self.rate)
 
     def build(self, graph: GraphBuilder, x: int) -> int:
         stream = graph.next_stream()

@@ -6,8 +6,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from ..arrays import FLOAT32_MAX, FLOAT32_TINY
 from ..builder import GraphBuilder
+from ..checks import MAX_EXTENT, checked_epsilon, checked_int, checked_number
 from ..errors import ShapeError
 from ..initializers import Initializer, Ones, Zeros
 from ..initializers import get as get_initializer
@@ -38,13 +38,9 @@ class BatchNormalization(Layer):
     moving_variance_initializer: str | Initializer = "ones"
 
     def check(self) -> None:
-        if not 0 <= self.momentum <= 1:
-            raise ValueError(f"{self.name}: momentum must be in [0, 1], got {self.momentum!r}")
-        if not FLOAT32_TINY <= self.epsilon <= FLOAT32_MAX:
-            raise ValueError(
-                f"{self.name}: epsilon must be > 0 and a normal float32 "
-                f"(>= {FLOAT32_TINY:.3g}), got {self.epsilon!r}"
-            )
+        self.axis = checked_int(self.name, "axis", self.axis, low=-MAX_EXTENT)
+        self.momentum = checked_number(self.name, "momentum", self.momentum, 0, 1)
+        self.epsilon = checked_epsilon(self.name, "epsilon", self.epsilon)
         self.beta_initializer = checked_initializer(self.beta_initializer)
         self.gamma_initializer = checked_initializer(self.gamma_initializer)
         self.moving_mean_initializer = checked_initializer(self.moving_mean_initializer)
