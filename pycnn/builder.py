@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
 
 from . import _core
 from .errors import ShapeError
@@ -19,6 +19,15 @@ class Body(Protocol):
     """What a call runs: a layer, or the network that a model was when it was called."""
 
     def apply(self, graph: GraphBuilder, inputs: Sequence[int]) -> int | list[int]: ...
+
+
+@runtime_checkable
+class KnownBody(Body, Protocol):
+    """One whose shapes and weights are known: to call it, nothing has to be built."""
+
+    def output_shapes(
+        self, name: str, shapes: Sequence[tuple[int | None, ...]]
+    ) -> list[tuple[int | None, ...]]: ...
 
 
 class Node(Protocol):

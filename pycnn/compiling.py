@@ -41,7 +41,7 @@ class Compilable:
 
     def __init__(self) -> None:
         self._compiled: Compiled | None = None
-        self._objective: Objective | None = None
+        self._objective: tuple[Compiled, Network, Objective] | None = None  # what it follows from
         self._programs: dict[str, Program] = {}
         self._flags: dict[Layer, bool] = {}  # trainable or not, as compile() found them
 
@@ -68,7 +68,7 @@ class Compilable:
         optimizer: Any,
         loss: Any,
         *,
-        metrics: Sequence[Any] | None = None,
+        metrics: Any = None,
         on_nonfinite: str = "raise",
     ) -> None:
         """Chooses how to train: keeps the weights, and what an optimizer given as object knows.
@@ -78,12 +78,12 @@ class Compilable:
         Args:
             optimizer: a name or an object of pycnn.optimizers.
             loss: a name or an object of pycnn.losses.
-            metrics: names or objects of pycnn.metrics; "accuracy" suits itself to the loss.
+            metrics: names or objects of pycnn.metrics, or one; "accuracy" suits itself to the loss.
             on_nonfinite: what becomes of a step whose loss, gradient or update is NaN or infinite.
                 "raise": NumericError; "skip": it changes and counts nothing, and fit() goes on
                 and warns; "ignore": it is taken, and the weights may be lost.
         """
-        if isinstance(metrics, str):
+        if not isinstance(metrics, (list, tuple, type(None))):
             metrics = [metrics]
         if on_nonfinite not in ON_NONFINITE:
             raise ValueError(
@@ -101,7 +101,6 @@ class Compilable:
     def set_trainable(self, flags: dict[Layer, bool]) -> None:
         """Says for each layer whether fit() changes it, whatever the layers' own flags say."""
         self._flags = flags
-        self._objective = None
         self.forget_programs()
 
     def is_trained(self, layer: Layer) -> bool:
@@ -111,7 +110,6 @@ class Compilable:
     def forget_programs(self) -> None:
         """For when the layers have changed."""
         self._programs = {}
-        self._objective = None
 
     def flag_new_layers(self) -> None:
         """For when the layers of a compiled model have changed: those that came are read now."""
@@ -154,13 +152,14 @@ class Compilable:
     @property
     def objective(self) -> Objective:
         """What compile() asked for, resolved for the shape of the output."""
-        compiled = self._require_compiled()
-        if self._objective is None:
-            outputs = self.network.outputs
+        compiled, network, known = self._require_compiled(), self.network, self._objective
+        if known is None or known[0] is not compiled or known[1] is not network:
+            outputs = network.outputs
             if len(outputs) != 1:
                 raise ValueError(f"{self.name}: fit needs 1 output, got {len(outputs)}")
-            self._objective = resolve(compiled, outputs[0].shape)
-        return self._objective
+            known = compiled, network, resolve(compiled, outputs[0].shape)
+            self._objective = known
+        return known[2]
 
     def saved_objective(self) -> Objective:
         """As objective, but with several outputs, too: such a model may be saved and copied."""

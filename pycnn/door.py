@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import functools
 import os
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, ParamSpec, TypeVar
 
@@ -82,18 +83,30 @@ def split(arrays: Arrays, share: float) -> tuple[Arrays, Arrays | None]:
     return [array[:kept] for array in arrays], [array[kept:] for array in arrays]
 
 
+class _Token:
+    """Of a call that runs. It ends with the call, whatever line an interrupt comes between."""
+
+    ended = False
+
+    def is_first(self, running: list[weakref.ref[_Token]]) -> bool:
+        """Whether nobody came earlier who still runs."""
+        running.append(weakref.ref(self, running.remove))
+        tokens = (ref() for ref in list(running))
+        return next(t for t in tokens if t is not None and not t.ended) is self
+
+
 def one_at_a_time(fit: Callable[P, R]) -> Callable[P, R]:
     """A method that a model runs once at a time, whatever the thread; a fork begins afresh."""
 
     @functools.wraps(fit)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         model: Any = args[0]
-        token = object()
-        if model.fitting.setdefault(os.getpid(), token) is not token:
-            raise RuntimeError(f"{model.name}: fit is running already")
+        token = _Token()
         try:
+            if not token.is_first(model.fitting.setdefault(os.getpid(), [])):
+                raise RuntimeError(f"{model.name}: fit is running already")
             return fit(*args, **kwargs)
         finally:
-            model.fitting.pop(os.getpid(), None)
+            token.ended = True
 
     return call

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -13,8 +14,9 @@ from numpy.typing import NDArray
 from . import files, saving, summary
 from .arrays import as_numbers
 from .builder import Node
+from .checks import checked_flag, checked_int
 from .errors import ShapeError
-from .layers.base import Layer, checked_flag
+from .layers.base import Layer
 from .layers.core import InputLayer
 from .network import Network, Tree, all_or_nothing, begin_at
 from .seeding import next_model_seed
@@ -50,7 +52,7 @@ class Model(Trainer, WeightHolder):
 
     def __init__(self, inputs: Any, outputs: Any, name: str = "") -> None:
         self._begin(name, "model")
-        self._network: Network | None = Network(as_list(inputs), as_list(outputs))
+        self._network = Network(as_list(inputs), as_list(outputs))
         begin_at(self._seed, 0, self.leaves())
 
     def _begin(self, name: str, default: str) -> None:
@@ -89,7 +91,6 @@ class Model(Trainer, WeightHolder):
 
     @property
     def network(self) -> Network:
-        assert self._network is not None
         return self._network
 
     @property
@@ -233,7 +234,7 @@ class Sequential(Model):
         self, layers: Sequence[Layer | Model | Tensor] | None = None, name: str = ""
     ) -> None:
         self._begin(name, "sequential")
-        self._network = None
+        self._known: tuple[Stack, int, Network] | None = None  # and what the network follows from
         self._stack = Stack()
         self._streams = 0  # of initial values, given so far; each is given once
         for layer in layers or []:
@@ -277,7 +278,6 @@ class Sequential(Model):
     def _changed(self, *new: Node) -> None:
         leaves = (leaf for node in new for leaf in with_inner(node) if isinstance(leaf, Layer))
         self._streams = begin_at(self._seed, self._streams, leaves)
-        self._network = None
         self.forget_programs()
         self.flag_new_layers()
 
@@ -301,14 +301,16 @@ class Sequential(Model):
 
     @property
     def network(self) -> Network:
-        if self._network is None:
-            if len(self._stack.outputs) < 2:
+        stack, known = self._stack, self._known
+        if known is None or known[0] is not stack or known[1] != stack.changes:
+            if len(stack.outputs) < 2:
                 raise ValueError(
                     f"{self.name}: needs at least one layer and the shape of its input: "
                     "start with Input(shape), or call build()"
                 )
-            self._network = self._stack.network()
-        return self._network
+            known = stack, stack.changes, stack.network()
+            self._known = known
+        return known[2]
 
     @property
     def layers(self) -> list[Any]:
@@ -380,11 +382,15 @@ def _input_shape_of(layer: Layer | Model) -> tuple[int, ...] | None:
     return tuple(extent or 0 for extent in layer.input_shape[1:])
 
 
-def load_model(filepath: str | Path, *, max_activations: int = saving.MAX_ACTIVATIONS) -> Model:
+def load_model(
+    filepath: str | Path, *, max_activations: int | None = saving.MAX_ACTIVATIONS
+) -> Model:
     """The model that save() wrote, compiled as it was; refuses files that are not exactly so.
 
     Args:
         max_activations: bytes that a layer may read and write for one sample; a small file can ask
-            for any amount.
+            for any amount. None: no limit.
     """
+    if max_activations is not None:
+        checked_int("load_model", "max_activations", max_activations, 0, sys.maxsize)
     return saving.load_file(filepath, max_activations)

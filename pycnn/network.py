@@ -6,20 +6,20 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from functools import cached_property
 from threading import RLock
 from typing import TYPE_CHECKING, Any, cast
 
 from . import _core
 from .builder import Body, GraphBuilder, Node
 from .errors import ShapeError
-from .tensors import Tensor, ancestors
+from .tensors import Extents, Tensor, ancestors
 from .weights import Variable
 
 if TYPE_CHECKING:
     from .layers.base import Layer
 
 
+MAX_SIZE = 1_000_000  # layers of a model, those of its models counted at each call
 _building: dict[int, AbstractContextManager[Any]] = {}  # by process: a fork begins afresh
 
 
@@ -79,6 +79,7 @@ class Network(Tree):
         self._check_ends()
         layers = list({id(t.layer): t.layer for t in self.tensors}.values())
         super().__init__(layers, self._bodies())
+        self._check_size()
         self.names = names or Names()
         if names is None:  # layers that other models know first: they keep their names
             for layer in sorted(self.layers, key=lambda layer: not layer.holders):
@@ -100,6 +101,15 @@ class Network(Tree):
                 if (known.inputs, known.outputs) != (body.inputs, body.outputs):
                     raise ValueError(f"Model: {tensor.layer.name} was changed between its calls")
         return bodies
+
+    def _check_size(self) -> None:
+        """A few calls of models that call models ... may stand for any number of layers."""
+        calls = {id(tensor.call): tensor.call for tensor in self.tensors}.values()
+        self.size = sum(getattr(call.body, "size", 1) for call in calls)
+        if self.size > MAX_SIZE:
+            raise ValueError(
+                f"Model: {self.size} layers, counted at each call of a model, limit {MAX_SIZE}"
+            )
 
     def _check_ends(self) -> None:
         if not self.inputs or not self.outputs:
@@ -133,14 +143,18 @@ class Network(Tree):
 
     def apply(self, graph: GraphBuilder, inputs: Sequence[int]) -> list[int]:
         """Adds all layers to the graph of another model; its outputs."""
-        if len(inputs) != len(self.inputs):
-            raise ValueError(f"{graph.name}: expected {len(self.inputs)} inputs, got {len(inputs)}")
-        for tensor, value in zip(self.inputs, inputs, strict=True):
-            got = graph.core.shape(value)
-            if got != tensor.shape:
-                raise ShapeError(f"{graph.name}: expected shape {tensor.shape}, got {got}")
+        self.output_shapes(graph.name, [graph.core.shape(value) for value in inputs])
         values = self.add_to(graph, inputs)
         return [values[id(tensor)] for tensor in self.outputs]
+
+    def output_shapes(self, name: str, shapes: Sequence[Extents]) -> list[Extents]:
+        """What a call with inputs of these shapes gives; it takes those it was made for only."""
+        if len(shapes) != len(self.inputs):
+            raise ValueError(f"{name}: expected {len(self.inputs)} inputs, got {len(shapes)}")
+        for tensor, got in zip(self.inputs, shapes, strict=True):
+            if got != tensor.shape:
+                raise ShapeError(f"{name}: expected shape {tensor.shape}, got {got}")
+        return [tensor.shape for tensor in self.outputs]
 
     def build(
         self, training: bool, trainable: Callable[[Layer], bool] | None = None
@@ -149,6 +163,17 @@ class Network(Tree):
         graph = GraphBuilder(training, trainable)
         inputs = [graph.core.input(self.names.of(t.layer), t.shape) for t in self.inputs]
         return graph, self.add_to(graph, inputs)
+
+    def networks(self) -> Iterator[Network]:
+        """This one, and those of the models among its layers; each once."""
+        seen: set[int] = set()
+        left = [self]
+        while left:
+            network = left.pop()
+            if id(network) not in seen:
+                seen.add(id(network))
+                yield network
+                left += [n for n in network.inner.values() if isinstance(n, Network)]
 
     def paths(self) -> Iterator[tuple[str, Layer]]:
         """All layers, those inside of models too, with their paths."""
@@ -162,10 +187,15 @@ class Network(Tree):
             for path, _ in paths_below(name, self.content(node)):
                 yield path, path.removeprefix(name)
 
-    @cached_property
+    @property
     def parameters(self) -> _core.Parameters:
         """The weights as the plans of this network find them."""
-        return _core.Parameters.of({path: v.core for path, v in self.variables.items()})
+        # no cached_property: its lock, held while others train, stays closed in a forked child
+        made: _core.Parameters | None = self.__dict__.get("_made")
+        if made is None:
+            made = _core.Parameters.of({path: v.core for path, v in self.variables.items()})
+            made = self.__dict__.setdefault("_made", made)  # another thread's, if it was first
+        return made
 
 
 def is_input(tensor: Tensor) -> bool:

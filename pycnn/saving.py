@@ -8,6 +8,7 @@ optimizer state under "opt.<slot>:<path>"; no layer may have ":" in its name.
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import sys
@@ -181,7 +182,7 @@ def _check_activations(model: Model, most: int) -> None:
 
     What a layer reads and what it writes are in memory together, unless it works in place.
     """
-    for tensor in model.network.tensors:
+    for tensor in itertools.chain.from_iterable(n.tensors for n in model.network.networks()):
         shapes = [tensor.shape, *(x.shape for x in tensor.inputs if x.shape != tensor.shape)]
         size = sum(4 * math.prod(extent or 1 for extent in shape) for shape in shapes)
         if size > most:
@@ -227,11 +228,12 @@ def _set_tensors(model: Model, tensors: container.Tensors, iterations: int) -> N
 # ---- files ----
 
 
-def load_file(filepath: str | Path, max_activations: int) -> Model:
+def load_file(filepath: str | Path, max_activations: int | None) -> Model:
     """load_model: reads a regular file once, and no further than its first fault."""
     file, size = open_regular("load_model", filepath)
     with file:
         try:
-            return _from_container(*container.read(file, size), max_activations)
+            most = sys.maxsize if max_activations is None else max_activations
+            return _from_container(*container.read(file, size), most)
         except ModelFormatError as error:
             raise type(error)(f"{filepath}: {error}") from error

@@ -21,6 +21,7 @@ class Stack:
         self.layers: list[Node] = []
         self.outputs: list[Tensor] = []  # of each layer; empty while the input is unknown
         self.names = Names()
+        self.changes = 0  # so far
         self._weights: dict[str, Variable] = {}  # by path
         self._paths: list[list[str]] = []  # of the weights that came with each layer
 
@@ -35,6 +36,7 @@ class Stack:
             self.names.release(layer)
             raise
         self.layers.append(layer)
+        self.changes += 1
 
     def _call(self, layer: Any) -> None:
         output = layer.tensor() if isinstance(layer, InputLayer) else layer(self.outputs[-1])
@@ -53,6 +55,7 @@ class Stack:
             if isinstance(layer, Layer) and output.inputs:
                 layer.take_back(output)
         self.names.release(layer)
+        self.changes += 1
         return layer
 
     def on(self, door: InputLayer) -> Stack:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from . import _core
-from .builder import GraphBuilder
+from .builder import GraphBuilder, KnownBody
 
 if TYPE_CHECKING:
     from .builder import Body, Node
@@ -66,9 +66,12 @@ def call_layer(layer: Node, inputs: Sequence[Tensor]) -> Call:
                 f"{layer.name}: expected the output of a layer or Input(), got {type(x).__name__}; "
                 "arrays go to model.predict()"
             )
+    body = layer.body_for([x.shape for x in inputs])
+    if isinstance(body, KnownBody):
+        shapes = body.output_shapes(layer.name, [x.shape for x in inputs])
+        return Call(layer, body, tuple(inputs), shapes)
     graph = GraphBuilder()
     values = [graph.core.input(f"input_{i}", x.shape) for i, x in enumerate(inputs)]
-    body = layer.body_for([x.shape for x in inputs])
     outputs = graph.apply(body, layer.name, values)
     groups = _core.groups_of(graph.core)
     for path, weight in graph.weights.items():

@@ -38,7 +38,7 @@ class Trainer(Compilable):
 
     def __init__(self) -> None:
         super().__init__()
-        self.fitting: dict[int, object] = {}  # by process, who fits
+        self.fitting: dict[int, list[Any]] = {}  # by process, who fits: first come, first served
 
     # ---- data at the door ----
 
