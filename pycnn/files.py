@@ -9,6 +9,8 @@ import fcntl
 import os
 import stat
 import zlib
+from functools import partial
+from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -34,16 +36,14 @@ UNLINKABLE = {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.EMLINK}
 
 def open_regular(where: str, filepath: str | Path) -> tuple[BinaryIO, int]:
     """A regular file and its size; never waits for the other end of a FIFO or a device."""
-    descriptor = os.open(filepath, os.O_RDONLY | os.O_NONBLOCK)
+    mode = os.stat(filepath).st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise OSError(f"{where}: not a regular file: {filepath}")
+    file = open(filepath, "rb")  # one call in C: an interrupt leaves no descriptor that nobody owns
     try:
-        status = os.fstat(descriptor)
-        if stat.S_ISDIR(status.st_mode):
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(filepath))
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError(f"{where}: not a regular file: {filepath}")
-        return open(descriptor, "rb"), status.st_size
+        return file, os.fstat(file.fileno()).st_size
     except BaseException:
-        os.close(descriptor)
+        file.close()
         raise
 
 
@@ -75,9 +75,10 @@ def write_file(filepath: str | Path, data: bytes, *, overwrite: bool = True) -> 
         raise _exists(target)
     _remove_stale(target)
     try:
-        part, descriptor = _open_part(target, 0o666 if old is None else 0o600)
+        part, file = _open_part(target, 0o666 if old is None else 0o600)
     except OSError as error:  # the user knows the file by its own name
         raise OSError(error.errno, error.strerror, str(target)) from None
+    descriptor = file.fileno()
     try:
         _reserve(descriptor, len(data))
         left = memoryview(data)
@@ -95,7 +96,7 @@ def write_file(filepath: str | Path, data: bytes, *, overwrite: bool = True) -> 
             os.unlink(part)
         raise
     finally:
-        os.close(descriptor)
+        file.close()
     _sync_folder(target.parent)
 
 
@@ -123,16 +124,16 @@ def _part_prefix(target: Path) -> str:
     return f".pycnn-{zlib.crc32(os.fsencode(target.name)):08x}-"
 
 
-def _open_part(target: Path, mode: int) -> tuple[Path, int]:
-    """A new file beside the target, locked for as long as it is written."""
+def _open_part(target: Path, mode: int) -> tuple[Path, FileIO]:
+    """A new file beside the target, locked for as long as it is open."""
     while True:
         part = target.with_name(f"{_part_prefix(target)}{os.urandom(6).hex()}.part")
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        file = FileIO(part, "x", opener=partial(os.open, mode=mode))
         with contextlib.suppress(OSError):  # a file system without locks: parts are left alone
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        if os.fstat(descriptor).st_nlink:
-            return part, descriptor
-        os.close(descriptor)  # another save took it for a stale one, before it was locked
+            fcntl.flock(file, fcntl.LOCK_EX)
+        if os.fstat(file.fileno()).st_nlink:
+            return part, file
+        file.close()  # another save took it for a stale one, before it was locked
 
 
 def _remove_stale(target: Path) -> None:
@@ -146,12 +147,10 @@ def _remove_stale(target: Path) -> None:
 
 
 def _remove_unlocked(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.unlink(path)
-    finally:
-        os.close(descriptor)
+    if stat.S_ISREG(os.lstat(path).st_mode):
+        with FileIO(path, "r+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.unlink(path)
 
 
 def _reserve(descriptor: int, size: int) -> None:
@@ -192,8 +191,16 @@ def _rename_to_new(part: Path, target: Path) -> None:
 def _sync_folder(folder: Path) -> None:
     """Makes the rename durable, where the system can."""
     with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        opened = _Folder(folder)
+        os.fsync(opened.descriptor)
+
+
+class _Folder:
+    """An open folder, closed with the object: Python's files refuse folders."""
+
+    def __init__(self, path: Path) -> None:
+        self.descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+
+    def __del__(self) -> None:
+        if hasattr(self, "descriptor"):
+            os.close(self.descriptor)

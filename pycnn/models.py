@@ -253,26 +253,30 @@ class Sequential(Model):
         if isinstance(layer, Model) and any(node is self for node in with_inner(layer)):
             raise ValueError(f"{self.name}: a model cannot contain itself")
         shape = None if self._stack.layers else _input_shape_of(layer)
-        if shape is None:
-            self._push(layer)
-            return
-        self._push(InputLayer(shape))
+        new = [layer] if shape is None else [InputLayer(shape), layer]
+        height = len(self._stack.layers)
         try:
-            self._push(layer)
-        except BaseException:
-            self.pop()
+            with all_or_nothing(with_inner(layer)):
+                for one in new:
+                    self._stack.push(one)
+                self._changed(*new)
+        except BaseException:  # refused, or interrupted
+            self._stack.cut(height, *new)
+            self._changed()
             raise
-
-    def _push(self, layer: Layer | Model) -> None:
-        self._stack.push(layer)
-        self._changed(layer)
 
     def pop(self) -> Any:
         """Takes the top layer off."""
         if not self._stack.layers:
             raise ValueError(f"{self.name}: there is no layer to pop")
-        layer = self._stack.pop()
-        self._changed()
+        layer, height = self._stack.layers[-1], len(self._stack.layers) - 1
+        try:
+            self._stack.cut(height)
+            self._changed()
+        except BaseException:
+            self._stack.cut(height, layer)
+            self._changed()
+            raise
         return layer
 
     def _changed(self, *new: Node) -> None:

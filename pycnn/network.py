@@ -283,12 +283,12 @@ class Names:
             name = f"{base}_{self._last[base]}"
         if name != base and not layer.holders:
             layer.rename(name)
-        layer.holders += 1
-        self._taken.add(name)
         self._names[id(layer)] = name
+        self._taken.add(name)
+        layer.holders += 1
 
     def release(self, layer: Node) -> None:
         """Gives the name of a claimed layer back."""
         self._taken.discard(self._names.pop(id(layer)))
-        layer.holders -= 1
+        layer.holders = max(0, layer.holders - 1)
         self._last.clear()  # start again from the lowest free number

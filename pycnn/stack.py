@@ -9,7 +9,7 @@ from typing import Any
 from .builder import Node
 from .layers.base import Layer
 from .layers.core import InputLayer
-from .network import Names, Network, Tree, add_paths, all_or_nothing
+from .network import Names, Network, Tree, add_paths
 from .tensors import Tensor
 from .weights import Variable
 
@@ -26,15 +26,10 @@ class Stack:
         self._paths: list[list[str]] = []  # of the weights that came with each layer
 
     def push(self, layer: Node) -> None:
-        """Calls the layer on what is on top and puts it there; nothing changes if it is refused."""
+        """Calls the layer on what is on top and puts it there; whoever refuses it has to cut()."""
         self.names.claim(layer)
-        try:
-            with all_or_nothing(with_inner(layer)):
-                if self.outputs or isinstance(layer, InputLayer):
-                    self._call(layer)
-        except BaseException:
-            self.names.release(layer)
-            raise
+        if self.outputs or isinstance(layer, InputLayer):
+            self._call(layer)
         self.layers.append(layer)
         self.changes += 1
 
@@ -45,18 +40,29 @@ class Stack:
         self._paths.append(add_paths(self._weights, self.names.of(layer), output.call.body))
         self.outputs.append(output)
 
-    def pop(self) -> Node:
-        """Takes the top layer off, and its call back."""
-        layer = self.layers.pop()
+    def cut(self, most: int, *others: Node) -> None:
+        """Takes off what is above `most` layers, whole or half there, and its calls back.
+
+        Args:
+            others: that may have a name here and no place.
+        """
+        kept = min(most, len(self.layers))
         if self.outputs:
-            output = self.outputs.pop()
-            for path in self._paths.pop():
-                del self._weights[path]
-            if isinstance(layer, Layer) and output.inputs:
-                layer.take_back(output)
-        self.names.release(layer)
+            kept = min(kept, len(self.outputs), len(self._paths))
+        gone = [*self.layers[kept:], *others]
+        calls = self.outputs[kept:]
+        lost = {path for paths in self._paths[kept:] for path in paths}
         self.changes += 1
-        return layer
+        del self.layers[kept:], self.outputs[kept:], self._paths[kept:]
+        for path in lost:
+            self._weights.pop(path, None)
+        for output in calls:
+            if isinstance(output.layer, Layer) and output.inputs:
+                output.layer.take_back(output)
+        for layer in gone:
+            if self.names.holds(layer) and all(layer is not other for other in self.layers):
+                self.names.release(layer)
+        self.changes += 1
 
     def on(self, door: InputLayer) -> Stack:
         """Another stack of the same layers on this input; the calls are made now."""

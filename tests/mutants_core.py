@@ -35,8 +35,8 @@ BASE = [
     Mutant(
         "threads are started though the system makes none",
         "csrc/base/parallel.cc",
-        "known = count + 1;",
-        "known = wanted;",
+        "known_threads += count;",
+        "known_threads = wanted;",
         ("test_processes.py::test_where_no_thread_can_be_made_there_are_fewer",),
     ),
     Mutant(
@@ -73,8 +73,8 @@ BASE = [
     Mutant(
         "gates do not join",
         "csrc/base/gate.cc",
-        "if (gates.empty()) return;",
-        "if (!gates.empty()) return;",
+        "while (gate->root() != gates.front()->root()) {",
+        "while (gate->root() == nullptr) {",
         (
             "test_concurrency.py::test_readers_of_weights_see_one_step",
             "test_concurrency.py::test_predictions_see_one_step",

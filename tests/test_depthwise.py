@@ -181,9 +181,9 @@ def test_strides_beyond_the_image_cost_no_time(isa, strides):
         return [graph.conv2d(v["x"], v["w"], **options)]
 
     net = Net(build, {"x": x}, {"w": w}, Setting(isa))
-    start = time.perf_counter()
+    start = time.process_time()
     assert_equal(net.run()[0], reference.conv2d(x, w, **options), "y")
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
 
 
 @pytest.mark.parametrize("memory", GUARDS)

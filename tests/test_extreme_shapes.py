@@ -321,7 +321,7 @@ def test_models_keep_the_limits_of_the_package(monkeypatch):
 @pytest.mark.parametrize("layer", [L.Conv2DTranspose(1, 1, strides=1000), None], ids=str)
 def test_no_work_per_stride_phase(layer):
     """Finding 5: one tap in a million pixels; once a pass for each of them, in 1.5 GB."""
-    start = time.perf_counter()
+    start = time.process_time()
     if layer is not None:
         model = pycnn.Sequential([L.Input((1, 1, 1)), layer])
         y = model.predict(np.ones((1, 1, 1, 1), np.float32))
@@ -334,7 +334,7 @@ def test_no_work_per_stride_phase(layer):
     plan = _core.Plan(graph, _core.Parameters(graph), 1)
     assert plan.arena_bytes < 2.1 * 4 * 3e6 and plan.scratch_bytes < 2**20
     plan.run([np.ones((1, 1000, 1000, 3), np.float32), np.ones((1, 1, 1, 3), np.float32)])
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
 
 
 def test_rows_too_wide_for_scratch_are_cut():

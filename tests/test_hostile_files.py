@@ -141,9 +141,9 @@ def test_odd_spellings_of_offsets_are_refused(offsets):
 
 def measured(data):
     """(seconds, bytes at most) of refusing the file."""
-    start = time.perf_counter()
+    start = time.process_time()
     refused(data)
-    seconds = time.perf_counter() - start
+    seconds = time.process_time() - start
     tracemalloc.start()
     refused(data)
     peak = tracemalloc.get_traced_memory()[1]
@@ -183,10 +183,10 @@ def test_inputs_of_a_node_are_limited(inputs):
     """Finding 5: an Add of 10^6 inputs took 9 s and 0.9 GB."""
     x = Input((2,))
     data = saving.to_bytes(Model(x, Add()([x, x])))
-    start = time.perf_counter()
+    start = time.process_time()
     message = refused(with_graph(data, assign("nodes", 1, 1, inputs)))
     assert "at most 1024 inputs of a node" in message
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
 
 
 def test_connections_are_limited():
@@ -196,9 +196,9 @@ def test_connections_are_limited():
     def change(graph):
         graph["nodes"] = [[0, []]] + [[1, [0] * 1024]] * 300
 
-    start = time.perf_counter()
+    start = time.process_time()
     assert "262144 in all" in refused(with_graph(data, change))
-    assert time.perf_counter() - start < 20
+    assert time.process_time() - start < 20
 
 
 def test_what_would_not_load_is_not_saved():

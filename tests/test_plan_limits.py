@@ -120,8 +120,8 @@ def test_strides_beyond_the_image_cost_nothing():
     options = {"strides": (100_000, 100_000)}
     w = graph.parameter("w", (1, 1, 1, 1))
     graph.mark_output(graph.conv2d_backward_data(dy, w, x, **options))
-    start = time.perf_counter()
+    start = time.process_time()
     plan = _core.Plan(graph, parameters_of(graph, "scalar", w=np.ones((1, 1, 1, 1))), 1)
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
     plan.run([np.zeros((1, 4, 4, 1), np.float32), np.ones((1, 1, 1, 1), np.float32)])
     assert plan.output(0).sum() == plan.output(0)[0, 0, 0, 0] == 1

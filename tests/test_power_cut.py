@@ -31,8 +31,8 @@ class Disk:
     def __getattr__(self, name):
         return getattr(os, name)
 
-    def open(self, path, flags, *mode):
-        descriptor = os.open(path, flags, *mode)
+    def open(self, path, flags, mode=0o777):
+        descriptor = os.open(path, flags, mode)
         self.opened[descriptor] = os.fspath(path)
         if flags & os.O_CREAT:
             self.calls.append(("name", os.fspath(path), os.fspath(path)))
