@@ -105,7 +105,8 @@ class Network(Tree):
     def _check_size(self) -> None:
         """A few calls of models that call models ... may stand for any number of layers."""
         calls = {id(tensor.call): tensor.call for tensor in self.tensors}.values()
-        self.size = sum(getattr(call.body, "size", 1) for call in calls)
+        bodies = (call.body for call in calls)
+        self.size = sum(body.size if isinstance(body, Network) else 1 for body in bodies)
         if self.size > MAX_SIZE:
             raise ValueError(
                 f"Model: {self.size} layers, counted at each call of a model, limit {MAX_SIZE}"

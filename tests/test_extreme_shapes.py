@@ -352,3 +352,24 @@ def test_rows_too_wide_for_scratch_are_cut():
     kernel = parameters.get("w")[0]
     expected = sum(padded[:, :, s : s + 2**16] @ kernel[s] for s in range(3))
     assert_equal(plan.output(0), expected, "y")
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("groups", [1, 8])
+def test_no_work_per_tap_that_lies_outside(axis, groups):
+    """Finding 5: kernels far wider than the image took the square of their width: 13 s."""
+    S, pads, shape = 16_384, [0, 0, 0, 0], [None, 5, 5, 8]
+    pads[2 * axis : 2 * axis + 2] = (S, S)
+    shape[2 - axis], window = 1, [1, 1]
+    window[axis] = S
+    options = {"padding": tuple(pads), "groups": groups}
+    for op in ("conv2d", "conv2d_backward_data", "conv2d_backward_weights"):
+        graph = _core.Graph()
+        x, w = graph.input("x", shape), graph.parameter("w", (*window, 8 // groups, 8))
+        y = graph.conv2d(x, w, **options)
+        inputs = [x, w] if op == "conv2d" else [y, w, x] if op.endswith("data") else [x, y, w]
+        graph.mark_output(getattr(graph, op)(*inputs, **options))
+        plan = _core.Plan(graph, _core.Parameters(graph), 1)
+        start = time.process_time()
+        plan.run([np.ones((1, *shape[1:]), np.float32)])
+        assert time.process_time() - start < 0.5, op

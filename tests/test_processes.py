@@ -31,8 +31,8 @@ def busy(size=64, filters=32, depth=6):
 """
 
 
-def run(code: str, *arguments: str, timeout: float = 120) -> str:
-    result = python(PRELUDE + code, *arguments, timeout=timeout)
+def run(code: str, *arguments: str, timeout: float = 120, **environment: str) -> str:
+    result = python(PRELUDE + code, *arguments, timeout=timeout, environment=environment)
     assert result.returncode == 0, f"{result.returncode}\n{result.stderr[-4000:]}"
     return result.stdout
 

@@ -20,6 +20,8 @@ struct Axis {
   dim_t first_tap(dim_t o) const;  // taps [first_tap, end_tap) are inside
   dim_t end_tap(dim_t o) const;
   bool inside() const;  // no tap of any output leaves the input
+  // Do most taps of every output leave it? Then it pays to look for those that do not.
+  bool mostly_outside() const { return taps > 4 * ceil_div(in, tap_step); }
   // From the first to the last that an output reads; {0, 0} where none does.
   struct Taps {
     dim_t begin, end;

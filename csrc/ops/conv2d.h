@@ -85,6 +85,7 @@ struct Conv2dBackwardWeights {
   std::optional<Pool2d> unpool;               // dy is the gradient of this pool's output
   dim_t x_image = 0, x_row = 0, x_pixel = 0;  // distances in x
   bool direct = false;                        // 1x1: the kernel reads x itself
+  bool mostly_outside = false;  // the taps of a row: only products inside the image are made
   dim_t flat_pixels = 0;  // > 0: a 1x1 layer as rows of Q pixels, of which the last may be short
   dim_t panel = 1;        // input channels side by side in a packed x panel
   dim_t chunks = 1, cgroup = 1, kgroup = 1;  // panels and k blocks per task

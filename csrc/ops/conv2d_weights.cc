@@ -189,6 +189,19 @@ Ahead after(const Op& op, const Task& t, const PackedBlock& block, const float* 
           all_dy ? rows * s.Q() * s.K / kLine : 0};
 }
 
+// Tap rows outside of these meet no row of the image from the block's rows: no products.
+struct TapRows {
+  dim_t begin, end;
+};
+TapRows tap_rows(const Op& op, const PackedBlock& block) {
+  const Conv2dShape& s = op.shape;
+  const dim_t P = s.P(), first = block.first % P, last = first + (block.last - 1 - block.first);
+  if (last >= P) return {0, s.R};  // rows of several images
+  const dim_t lowest = first * s.stride.h - s.pad.top, highest = last * s.stride.h - s.pad.top;
+  return {highest < 0 ? ceil_div(-highest, s.dilation.h) : 0,
+          lowest >= s.H ? 0 : std::min(s.R, (s.H - 1 - lowest) / s.dilation.h + 1)};
+}
+
 // Lists where the rows of the block that have tap row r lie; returns how many there are.
 dim_t list_rows(const Op& op, const PackedBlock& block, dim_t r) {
   const Conv2dShape& s = op.shape;
@@ -279,6 +292,7 @@ void multiply_tap_row(const Op& op, const Task& t, PackedBlock& block, dim_t r, 
       dim_t skipped = 0;
       if (block.rims_apart) {
         const Columns inside = columns_inside(op, block, tap);
+        if (inside.count == 0 && beta == Beta::one) continue;
         skipped = inside.first;
         args.k = inside.count;
         args.b = dy + skipped * nr;
@@ -298,9 +312,10 @@ void multiply_block(const Op& op, const Task& t, PackedBlock& block, const Opera
                     float* dw) {
   if (!op.direct) pack_x(op, t, block, in.x);
   pack_dy(op, t, block, in.dy, in.arg);
-  block.rims_apart = !rims_are_finite(op, t, block);
+  block.rims_apart = op.mostly_outside || !rims_are_finite(op, t, block);
   if (op.block_columns == op.shape.Q()) block.ahead = after(op, t, block, in.x, in.dy);
-  for (dim_t r = 0; r < op.shape.R; ++r) {
+  const TapRows read = beta == Beta::one ? tap_rows(op, block) : TapRows{0, op.shape.R};
+  for (dim_t r = read.begin; r < read.end; ++r) {
     const dim_t count = list_rows(op, block, r);
     for (dim_t kb = t.kb0; kb < t.kb1; ++kb) {
       multiply_tap_row(op, t, block, r, count, kb, beta, dw);

@@ -34,6 +34,7 @@ void choose_blocking(Conv2dBackwardWeights& op) {
   const Axis h = forward_axis(s.H, s.P(), s.R, s.stride.h, s.dilation.h, s.pad.top);
   const Axis w = forward_axis(s.W, s.Q(), s.S, s.stride.w, s.dilation.w, s.pad.left);
   op.read_w = copied_axis(w, op.block_columns);
+  op.mostly_outside = w.mostly_outside();
   const auto too_large = [&] {
     op.read_h = copied_axis(h, op.block_rows);
     return op.scratch_floats() > kScratchFloats;

@@ -190,6 +190,35 @@ void run_columns_apart(const ConvPass& op, const KBlock& k, dim_t m, BrgemmArgs 
   }
 }
 
+// One tile of m columns from column q on, where few taps meet the image: the others are left out.
+void run_taps_inside(const ConvPass& op, const KBlock& k, dim_t m, dim_t q,
+                     BrgemmArgs args) noexcept {
+  const dim_t first_at = op.w.at(q), last_at = op.w.at(q + m - 1), step = op.w.tap_step;
+  const dim_t begin = last_at < 0 ? ceil_div(-last_at, step) : 0;
+  const dim_t end =
+      first_at >= op.w.in ? 0 : std::min(op.w.taps, (op.w.in - 1 - first_at) / step + 1);
+  const BrgemmFn kernel = op.tile->rows_kernel(m, args.n);
+  const dim_t rows = args.count / op.segments(), channels = op.merged() ? op.C : args.k;
+  if (begin >= end || rows == 0) {
+    args.count = 0;
+    return kernel(args);
+  }
+  const Epilogue epilogue = args.epilogue;
+  const float *const a = args.a, *const b = args.b;
+  const dim_t skipped = op.merged() ? begin * op.C : 0;  // else tap_offset knows
+  if (op.merged()) args.k = (end - begin) * op.C;
+  args.count = op.merged() ? 1 : end - begin;
+  for (dim_t row = 0; row < rows; ++row) {
+    const auto segment = row * op.segments() + (op.merged() ? 0 : begin);
+    args.a = op.merged() ? a + op.tap_offset[static_cast<std::size_t>(segment)] + skipped : a;
+    args.a_offset = op.tap_offset.data() + (op.merged() ? 0 : segment);
+    args.b = b + (row * op.w.taps + begin) * channels * op.tile->nr;
+    args.beta = row > 0 ? Beta::one : Beta::zero;
+    args.epilogue = row + 1 < rows ? Epilogue{} : epilogue;
+    kernel(args);
+  }
+}
+
 // One k block of output row p of image n.
 void run_row(const ConvPass& op, const Block& b, const Source& source, const Tiling& tiling,
              const KBlock& k, dim_t n, dim_t p, const Target& target, BrgemmArgs& args) noexcept {
@@ -212,6 +241,7 @@ void run_row(const ConvPass& op, const Block& b, const Source& source, const Til
   BrgemmArgs tile = args;
   tile.c = target.data + y_at;
   const bool streams = op.streams() && k.k0 == 0;
+  dim_t q = b.q0;
   for (dim_t i = 0; i < tiling.count; ++i) {
     const dim_t m = tiling.m + (i < tiling.wide ? 1 : 0), step = m * args.ldc;
     tile.epilogue.residual = residual;
@@ -219,10 +249,13 @@ void run_row(const ConvPass& op, const Block& b, const Source& source, const Til
     if (streams) tile.next = tile.a + kTilesAhead * m * args.lda;
     if (k.apart && taps > 0) {
       run_columns_apart(op, k, m, tile);
+    } else if (op.mostly_outside) {
+      run_taps_inside(op, k, m, q, tile);
     } else {
       (i < tiling.wide ? k.wide : k.narrow)(tile);
     }
     tile.c += step;
+    q += m;
     if (taps > 0) tile.a += m * args.lda;
     if (residual != nullptr) residual += step;
     if (gate != nullptr) gate += step;
@@ -330,6 +363,7 @@ void prepare(ConvPass& op, Isa isa) {
   assert(op.C % op.G == 0 && op.K % op.G == 0 && op.h.taps >= 0 && op.w.taps >= 0);
   op.tile = &select_brgemm(op.K / op.G, isa);
   op.reduce = &reduce_kernels(isa);
+  op.mostly_outside = op.w.mostly_outside();
   choose_blocking(op);
   if (op.pool) op.pool->shape.H = op.block.rows;  // it sees a task's rows as an image
   op.tap_offset.clear();

@@ -33,6 +33,7 @@ struct ConvPass {
   CopiedAxis read_h, read_w;  // in the matrix that the kernel reads: x, or the copy where staged
   dim_t N = 1, C = 1, K = 1, G = 1;  // input and output channels of the whole layer
   WideColumns wide;
+  bool mostly_outside = false;  // the taps of a row: those inside are looked for
   const ReduceKernels* reduce = nullptr;
   const BrgemmTile* tile = nullptr;
   ConvBlocking block;

@@ -134,7 +134,7 @@ def check_gradients(case: Case, kept: Run) -> None:
     nodes, leaves = whole_graph(case, kept)
     calm = evaluate(nodes, leaves)
     misses = []
-    for step in (1e-5, 1e-6, 1e-7):  # a kink between the two points spoils one, not all
+    for step in (1e-5, 1e-6, 1e-7, 1e-8):  # a kink between the two points spoils one, not all
         moved = [dict(leaves), dict(leaves)]
         slope = 0.0
         for value, gradient in pairs:

@@ -176,6 +176,7 @@ class Session:
         """Another model over some of the layers; both go on."""
         layer = self.rng.choice(self.model.layers)
         y = layer.output
+        y = y[0] if isinstance(y, list) else y
         if len(y.shape) == 4:
             y = pycnn.layers.Flatten()(y)
         other = pycnn.Model(self.model.input, pycnn.layers.Dense(2)(y))

@@ -228,11 +228,38 @@ def _measured(node: Node, outputs: Sequence[Array], rng: np.random.Generator) ->
     bounds = [ROUNDINGS * (UNIT * np.abs(y) + TINY) for y in outputs]
     if node.op == "loss_backward":  # of a sure prediction it is a difference: p - t
         bounds[0] = bounds[0] + 4 * UNIT * np.abs(outputs[0]).max(initial=0)
+    if node.op == "loss" and node.call.arguments["kind"] != "mean_squared_error":
+        terms = _terms_of_crossentropy(node.call.arguments["kind"], *node.given())
+        bounds[0] = bounds[0] + 8 * UNIT * terms
+    if node.op == "batch_norm_backward":
+        bounds[0] = bounds[0] + ROUNDINGS * UNIT * _terms_of_norm(*node.given(), _epsilon(node))
     for _ in range(4):
         moved = outputs_of(node.like([_moved(x, rng, UNIT) for x in node.inputs]))
         for bound, near, y in zip(bounds, moved, outputs, strict=True):
             bound += ROUNDINGS * np.abs(near - y)
     return bounds
+
+
+def _terms_of_crossentropy(kind: str, t: Array, p: Array) -> float:
+    """What is added up, and what a rounded q or 1 - p beside 1 costs each of them."""
+    if kind == "sparse_categorical_crossentropy":
+        return 1.0
+    if kind == "categorical_crossentropy":
+        return float(np.abs(t).sum(axis=-1).mean())
+    p = np.clip(p, 1e-7, 1 - 1e-7)
+    sizes = np.abs(t * np.log(p)) + np.abs(1 - t) * (np.abs(np.log(1 - p)) + 1)
+    return ROUNDINGS / 8 * float(sizes.mean())
+
+
+def _terms_of_norm(
+    x: Array, gamma: Array, mean: Array, var: Array, dy: Array, epsilon: float
+) -> Array:
+    """The three terms of dx, which cancel where there are few rows."""
+    rows = tuple(range(x.ndim - 1))
+    r = 1 / np.sqrt(var + epsilon)
+    y = np.abs(x - mean) * r
+    sizes = np.abs(dy) + np.abs(dy).mean(axis=rows) + y * (np.abs(dy) * y).mean(axis=rows)
+    return np.abs(gamma) * r * sizes
 
 
 def _moved(x: Array | None, rng: np.random.Generator, unit: float) -> Array | None:
