@@ -7,6 +7,7 @@ import json
 import random
 import struct
 import zlib
+from copy import deepcopy
 from typing import Any
 
 from pycnn import container
@@ -81,7 +82,7 @@ def change(tree: Any, rng: random.Random) -> None:
     kind = rng.random()
     if kind < 0.5:
         near = isinstance(node[key], int) and rng.random() < 0.6
-        node[key] = node[key] + rng.choice((-1, 1, 2)) if near else rng.choice(VALUES)
+        node[key] = node[key] + rng.choice((-1, 1, 2)) if near else deepcopy(rng.choice(VALUES))
     elif kind < 0.65:
         del node[key]
     elif kind < 0.8:
@@ -91,7 +92,7 @@ def change(tree: Any, rng: random.Random) -> None:
     elif isinstance(node, list):
         node.insert(key, json.loads(json.dumps(node[key])))
     else:
-        node[rng.choice(("future", "name", "units", "trainable"))] = rng.choice(VALUES)
+        node[rng.choice(("future", "name", "units", "trainable"))] = deepcopy(rng.choice(VALUES))
 
 
 def sealed(header: Any, body: bytes) -> bytes:
