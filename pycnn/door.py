@@ -11,7 +11,8 @@ from typing import Any, ParamSpec, TypeVar
 
 from numpy.typing import NDArray
 
-from .arrays import as_float32, check_shape, class_labels, dense_labels
+from .arrays import as_float32, as_numbers, check_shape, class_labels, dense_labels
+from .errors import ShapeError
 from .losses import Loss
 from .tensors import Tensor
 from .text import quoted
@@ -59,6 +60,16 @@ def labels(model: str, output: Tensor, loss: Loss, y: Any, samples: int) -> NDAr
     if samples == 0:
         raise ValueError(f"{model}: expected at least one sample, got none")
     return array
+
+
+def shape_of(model: str, x: Any) -> tuple[int, ...]:
+    """Of the one array that a model is built for, the samples first."""
+    if isinstance(x, (list, tuple)) and len(x) == 1 and getattr(x[0], "ndim", 0) > 1:
+        x = x[0]  # a list of one array, as of models of several inputs
+    shape: tuple[int, ...] = as_numbers(f"{model}: x", x).shape
+    if len(shape) < 2:
+        raise ShapeError(f"{model}: expected x of shape (N, ...), got {shape}")
+    return shape
 
 
 def pair(given: Any) -> tuple[Any, Any]:

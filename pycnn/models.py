@@ -11,14 +11,13 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from . import files, saving, summary
-from .arrays import as_numbers
+from . import door, files, saving, summary
 from .builder import Node
 from .checks import checked_flag, checked_int
 from .errors import ShapeError
 from .layers.base import Layer
 from .layers.core import InputLayer
-from .network import Network, Tree, all_or_nothing, begin_at
+from .network import Network, Tree, all_or_nothing, begin_at, building
 from .seeding import next_model_seed
 from .specs import refuse_unknown
 from .stack import Stack, with_inner
@@ -256,7 +255,7 @@ class Sequential(Model):
         new = [layer] if shape is None else [InputLayer(shape), layer]
         height = len(self._stack.layers)
         try:
-            with all_or_nothing(with_inner(layer)):
+            with building(), all_or_nothing(with_inner(layer)):
                 for one in new:
                     self._stack.push(one)
                 self._changed(*new)
@@ -288,7 +287,7 @@ class Sequential(Model):
     def build(self, input_shape: Extents) -> None:
         """Sets the shape of the input, batch included: build((None, 8)); it cannot change later."""
         shape: Any = tuple(input_shape)[1:]
-        with self.undone_if_refused():
+        with self.building(), self.undone_if_refused():
             if not self.built:
                 self._stack = self._stack.on(InputLayer(shape))
                 self._changed(*self._stack.layers)
@@ -341,6 +340,9 @@ class Sequential(Model):
 
         return restore
 
+    def building(self) -> AbstractContextManager[Any]:
+        return nullcontext() if self.built else building()
+
     def undone_if_refused(self) -> AbstractContextManager[None]:
         return nullcontext() if self.built else all_or_nothing(with_inner(self))
 
@@ -352,12 +354,9 @@ class Sequential(Model):
         return _copy_unbuilt, (self.name, self._seed, self.named, list(self._stack.layers), state)
 
     def _inputs(self, x: Any) -> list[NDArray[Any]]:
-        with self.undone_if_refused():
+        with self.building(), self.undone_if_refused():
             if self._stack.layers and not self.built:
-                shape = as_numbers(f"{self.name}: x", x).shape
-                if len(shape) < 2:
-                    raise ShapeError(f"{self.name}: expected x of shape (N, ...), got {shape}")
-                self.build(shape)
+                self.build(door.shape_of(self.name, x))
             return super()._inputs(x)
 
 

@@ -105,8 +105,8 @@ class Network(Tree):
     def _check_size(self) -> None:
         """A few calls of models that call models ... may stand for any number of layers."""
         calls = {id(tensor.call): tensor.call for tensor in self.tensors}.values()
-        bodies = (call.body for call in calls)
-        self.size = sum(body.size if isinstance(body, Network) else 1 for body in bodies)
+        sizes = [c.body.size if isinstance(c.body, Network) else 1 for c in calls]
+        self.size: int = sum(sizes)
         if self.size > MAX_SIZE:
             raise ValueError(
                 f"Model: {self.size} layers, counted at each call of a model, limit {MAX_SIZE}"
@@ -235,20 +235,27 @@ def begin_at(seed: int, stream: int, leaves: Iterable[Layer]) -> int:
     return stream
 
 
+def building() -> AbstractContextManager[Any]:
+    """One thread at a time, so that none takes back what another was given.
+
+    A lock to be entered itself: inside of a generator an interrupt could leave it closed.
+    """
+    return _building.setdefault(os.getpid(), RLock())
+
+
 @contextmanager
 def all_or_nothing(nodes: Iterable[Node]) -> Iterator[None]:
     """Where what is inside is refused, the nodes keep nothing of it: no weights, no calls.
 
-    One thread at a time, so that none takes back what another was given.
+    Inside of building() only.
     """
-    with _building.setdefault(os.getpid(), RLock()):
-        undo = [node.undo_calls() for node in nodes]
-        try:
-            yield
-        except BaseException:
-            for restore in undo:
-                restore()
-            raise
+    undo = [node.undo_calls() for node in nodes]
+    try:
+        yield
+    except BaseException:
+        for restore in undo:
+            restore()
+        raise
 
 
 class Names:

@@ -42,6 +42,10 @@ class Trainer(Compilable):
 
     # ---- data at the door ----
 
+    def building(self) -> AbstractContextManager[Any]:
+        """One thread at a time, where a first call would build the model."""
+        return nullcontext()
+
     def undone_if_refused(self) -> AbstractContextManager[None]:
         """Where a first call is refused, a model that it would have built keeps nothing of it."""
         return nullcontext()
@@ -52,7 +56,7 @@ class Trainer(Compilable):
 
     def _samples(self, x: Any, y: Any) -> Arrays:
         """Checked inputs and labels, at least one sample."""
-        with self.undone_if_refused():
+        with self.building(), self.undone_if_refused():
             arrays, output, loss = self._inputs(x), self.network.outputs[0], self.objective.loss
             return [*arrays, door.labels(self.name, output, loss, y, len(arrays[0]))]
 
@@ -69,7 +73,7 @@ class Trainer(Compilable):
         They are NaN where the step was skipped, see on_nonfinite of compile().
         """
         return_dict = checked_flag("train_on_batch", "return_dict", return_dict)
-        with self.undone_if_refused():
+        with self.building(), self.undone_if_refused():
             arrays = self._samples(x, y)
             self._program("train").check_batch(len(arrays[0]))
         try:
@@ -132,7 +136,7 @@ class Trainer(Compilable):
         initial_epoch = checked_int("fit", "initial_epoch", initial_epoch, low=0)
         shuffle = checked_flag("fit", "shuffle", shuffle)
         progress = Progress(verbose)  # refuses a bad one
-        with self.undone_if_refused():
+        with self.building(), self.undone_if_refused():
             arrays, validation = self._split(x, y, validation_split, validation_data)
             self._prepare(len(arrays[0]), batch)
         steps = -(-len(arrays[0]) // batch)

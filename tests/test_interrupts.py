@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -71,6 +72,14 @@ def fit(model):
     model.fit(X, Y, verbose=0)
 
 
+def others_may_build():
+    """Whether no lock stayed closed."""
+    thread = threading.Thread(target=Sequential([Dense(1)]).build, args=((None, 2),), daemon=True)
+    thread.start()
+    thread.join(20)
+    return not thread.is_alive()
+
+
 def test_a_first_fit_may_be_interrupted_anywhere():
     """One in three lost layers: the stack was emptied while the model was built."""
     count = lines_of(lambda: fit(unbuilt()))
@@ -82,6 +91,7 @@ def test_a_first_fit_may_be_interrupted_anywhere():
         with interrupted_at(line):
             fit(model)
         assert len(model.layers) == 3
+        assert others_may_build()
         trained = model.optimizer.iterations
         if trained == 0:  # else the interrupt came after the step
             fit(model)
