@@ -191,8 +191,7 @@ void run_columns_apart(const ConvPass& op, const KBlock& k, dim_t m, BrgemmArgs 
 }
 
 // One tile of m columns from column q on, where few taps meet the image: the others are left out.
-void run_taps_inside(const ConvPass& op, const KBlock& k, dim_t m, dim_t q,
-                     BrgemmArgs args) noexcept {
+void run_taps_inside(const ConvPass& op, dim_t m, dim_t q, BrgemmArgs args) noexcept {
   const dim_t first_at = op.w.at(q), last_at = op.w.at(q + m - 1), step = op.w.tap_step;
   const dim_t begin = last_at < 0 ? ceil_div(-last_at, step) : 0;
   const dim_t end =
@@ -209,7 +208,7 @@ void run_taps_inside(const ConvPass& op, const KBlock& k, dim_t m, dim_t q,
   if (op.merged()) args.k = (end - begin) * op.C;
   args.count = op.merged() ? 1 : end - begin;
   for (dim_t row = 0; row < rows; ++row) {
-    const auto segment = row * op.segments() + (op.merged() ? 0 : begin);
+    const dim_t segment = row * op.segments() + (op.merged() ? 0 : begin);
     args.a = op.merged() ? a + op.tap_offset[static_cast<std::size_t>(segment)] + skipped : a;
     args.a_offset = op.tap_offset.data() + (op.merged() ? 0 : segment);
     args.b = b + (row * op.w.taps + begin) * channels * op.tile->nr;
@@ -250,7 +249,7 @@ void run_row(const ConvPass& op, const Block& b, const Source& source, const Til
     if (k.apart && taps > 0) {
       run_columns_apart(op, k, m, tile);
     } else if (op.mostly_outside) {
-      run_taps_inside(op, k, m, q, tile);
+      run_taps_inside(op, m, q, tile);
     } else {
       (i < tiling.wide ? k.wide : k.narrow)(tile);
     }
