@@ -4,8 +4,7 @@
 // steps. Entries are served first come, first served.
 // - Another thread waits. It must not hold Python's lock meanwhile: the one inside may need it.
 // - The thread that is inside already (in a signal handler, say) may read what it entered; to run
-// or
-//   change it again is an Error(state) that says so.
+//   or change it again is an Error(state) that says so.
 // - A forked child starts with every gate open, whatever its parent's threads were doing.
 #pragma once
 

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bind/bind.h"
 
-// pybind11's own entry hangs in a sub-interpreter (mod_wsgi has them), before it can be asked not
-// to.
+// In a sub-interpreter (mod_wsgi has them) pybind11's own entry hangs before it could be refused.
 #define PyInit__core PyInit__core_in_main_interpreter
 
 PYBIND11_MODULE(_core, m) {

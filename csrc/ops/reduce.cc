@@ -174,7 +174,7 @@ void bias_backward(const RowReduction& op, const float* dy, float* db, float* wo
 }
 
 BatchNorm make_batch_norm(dim_t rows, dim_t C, float epsilon, Isa isa) {
-  assert(epsilon > 0);
+  assert(epsilon >= 0);
   return {make_row_reduction(rows, C, isa), epsilon};
 }
 
