@@ -10,6 +10,7 @@ from . import losses, metrics, optimizers
 from .metrics import check_metric
 from .network import Network
 from .programs import Objective, Program, evaluate_graph, predict_graph, train_graph
+from .text import quoted
 
 if TYPE_CHECKING:
     from .layers.base import Layer
@@ -86,9 +87,8 @@ class Compilable:
         if not isinstance(metrics, (list, tuple, type(None))):
             metrics = [metrics]
         if on_nonfinite not in ON_NONFINITE:
-            raise ValueError(
-                f"compile: on_nonfinite must be one of {ON_NONFINITE}, got {on_nonfinite!r}"
-            )
+            got = quoted(on_nonfinite)
+            raise ValueError(f"compile: on_nonfinite must be one of {ON_NONFINITE}, got {got}")
         wanted = Compiled(
             optimizers.get(optimizer), losses.get(loss), list(metrics or []), on_nonfinite
         )

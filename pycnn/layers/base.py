@@ -13,8 +13,7 @@ import numpy as np
 
 from .. import initializers
 from ..builder import GraphBuilder, WeightSpec
-from ..checks import checked_flag as checked_flag  # models.py has it from here
-from ..checks import checked_int
+from ..checks import checked_flag, checked_int
 from ..initializers import Initializer
 from ..specs import Spec, refuse_unknown, serialize
 from ..tensors import Call, Extents, Tensor, call_layer
