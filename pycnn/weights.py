@@ -27,14 +27,14 @@ class Variable:
     gives; they are made when somebody first looks.
     """
 
-    __slots__ = ("_core", "_groups", "_layer", "_origin", "spec")
+    __slots__ = ("_groups", "_layer", "_made", "_origin", "spec")
 
     def __init__(self, layer: Layer, spec: WeightSpec, groups: int | None) -> None:
         self.spec = spec
         self._layer = layer
         self._groups = groups
         self._origin: tuple[int, int] | None = None
-        self._core: _core.Variable | None = None
+        self._made: list[_core.Variable] = []  # the first is the one; empty until it is asked for
 
     def begin_at(self, seed: int, stream: int) -> None:
         """Where the initial values come from; the first call decides."""
@@ -43,22 +43,28 @@ class Variable:
 
     def begin_with(self, values: NDArray[np.float32]) -> None:
         """These are the initial values, or else the values from now on."""
-        if self._core is None:
-            made = _core.Variable(self.shape, self._groups)
-            made.set(values)
-            self._core = made
-        else:
-            self._core.set(values)
+        if self._made:
+            self._made[0].set(values)
+            return
+        made = _core.Variable(self.shape, self._groups)
+        made.set(values)
+        if self._first(made) is not made:
+            self._made[0].set(values)
 
     @property
     def core(self) -> _core.Variable:
         """The values, as plans share them."""
-        if self._core is None:
-            seed, stream = self._origin or (next_model_seed(), 0)
-            made = _core.Variable(self.shape, self._groups)
-            made.set(self.spec.initializer(self.shape, seed, stream))
-            self._core = made
-        return self._core
+        if self._made:
+            return self._made[0]
+        seed, stream = self._origin or (next_model_seed(), 0)
+        made = _core.Variable(self.shape, self._groups)
+        made.set(self.spec.initializer(self.shape, seed, stream))
+        return self._first(made)
+
+    def _first(self, made: _core.Variable) -> _core.Variable:
+        """What is kept: another thread's, if that was first; plans of both must share it."""
+        self._made.append(made)
+        return self._made[0]
 
     @property
     def layer(self) -> Layer:

@@ -9,6 +9,13 @@ from mutant import Mutant
 
 PYTHON = [
     Mutant(
+        "two threads make a weight twice",
+        "pycnn/weights.py",
+        "        return self._made[0]\n\n    @property\n    def layer",
+        "        return made\n\n    @property\n    def layer",
+        ("test_concurrency.py::test_threads_that_ask_for_a_weight_first_get_the_same",),
+    ),
+    Mutant(
         "files get their names before they are on the disk",
         "pycnn/files.py",
         "        os.fsync(descriptor)\n        if overwrite:\n",

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 import threading
 
@@ -10,6 +11,8 @@ import numpy as np
 import pytest
 
 import pycnn
+from pycnn import _core
+from pycnn.initializers import Zeros
 from pycnn.layers import Add, Dense, Input
 from pycnn.models import Model, Sequential
 from pycnn.programs import MAX_PLANS, Program, predict_graph
@@ -90,16 +93,54 @@ def test_predictions_see_one_step():
     assert in_threads(2, work) == [0.0, 0.0]
 
 
+@pytest.mark.parametrize("first", ["reads", "sets"])
+def test_threads_that_ask_for_a_weight_first_get_the_same(first):
+    """Each made one: a model trained its own, and another one predicted with the first values."""
+    barrier = threading.Barrier(2, timeout=60)
+
+    class Slow(Zeros):
+        def __call__(self, shape, seed, stream):
+            barrier.wait()  # both are at it
+            return super().__call__(shape, seed, stream)
+
+    layer = Dense(2, use_bias=False, input_dim=3)
+    model = Sequential([layer])
+    (variable,) = layer.weights
+    variable.spec = dataclasses.replace(variable.spec, initializer=Slow())
+    if first == "reads":
+        cores = in_threads(2, lambda i: variable.core)
+        assert cores[0] is cores[1] is variable.core
+        return
+
+    def work(i: int) -> _core.Variable:
+        if i == 0:
+            barrier.wait()
+            variable.begin_with(np.ones((3, 2), np.float32))
+        return variable.core
+
+    cores = in_threads(2, work)
+    assert cores[0] is cores[1]
+    assert (model.get_weights()[0] == 1).all()
+
+
 def test_two_fits_at_once_are_refused():
     """Finding 12: three at once were all "ok"."""
     model = Sequential([Dense(64, input_dim=64), Dense(1)])
     model.compile(pycnn.optimizers.SGD(1e-6), "mse")
     x, y = np.ones((64, 64), np.float32), np.zeros((64, 1), np.float32)
-    barrier = threading.Barrier(3)
+    refused = threading.Semaphore(0)
+
+    class Busy(pycnn.callbacks.Callback):
+        def on_train_end(self, logs=None):
+            assert refused.acquire(timeout=60)  # of both others
+            assert refused.acquire(timeout=60)
 
     def work(i: int) -> str:
-        barrier.wait()
-        model.fit(x, y, batch_size=1, epochs=20, verbose=0)
+        try:
+            model.fit(x, y, batch_size=16, verbose=0, callbacks=[Busy()])
+        except RuntimeError:
+            refused.release()
+            raise
         return "ok"
 
     results = in_threads(3, work)
