@@ -22,8 +22,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mutant import Mutant
-from mutants_core import BASE, MEMORY, OPS, RUNS
+from mutants_core import BASE, MEMORY, RUNS
 from mutants_fusion import FUSION
+from mutants_ops import OPS
 from mutants_python import PYTHON
 
 MUTANTS = [*BASE, *RUNS, *FUSION, *MEMORY, *OPS, *PYTHON]

@@ -280,6 +280,77 @@ def test_threads_and_batches_change_no_bit(isa):
         np.testing.assert_array_equal(a[1:2], b)
 
 
+PRODUCTS = [  # x, w, settings of the convolution: products of a tenth and a tenth, all inside
+    ((1, 1, 1, N), (1, 1, N, 1), {}),
+    ((2, 1, 1, N // 40), (1, 1, N // 40, 40), {}),
+    ((1, 1, N // 4, 4), (1, N // 4, 4, 1), {}),
+    ((1, N // 4, 1, 4), (N // 4, 1, 4, 3), {}),
+    ((1, 1, N // 9, 9), (1, N // 18, 9, 2), {"dilation": (1, 2)}),
+    ((1, 1, N // 9, 9), (1, N // 9 - 6, 9, 2), {"strides": (1, 2)}),
+    ((1, 1, N // 20, 20), (1, N // 20 - 1, 10, 4), {"groups": 2}),
+    ((1, 1, 2, 40_000), (1, 2, 20_000, 4), {"groups": 2}),
+    ((1, 60, 90, 16), (50, 45, 16, 3), {}),
+    ((1, 1, N, 2), (1, N - 2, 1, 2), {"groups": 2}),  # depthwise
+    ((1, 1000, 1000, 3), (999, 999, 1, 3), {"groups": 3}),
+    ((1, 700, 500, 3), (300, 490, 1, 3), {"groups": 3, "dilation": (2, 1), "strides": (40, 1)}),
+]
+
+
+@pytest.mark.parametrize("case", PRODUCTS, ids=str)
+def test_long_products(case, isa):
+    """Dense layers and convolutions of a million terms; as one chain they were off by 2 %."""
+    x_shape, w_shape, options = case
+    arrays, w = {"x": np.full(x_shape, 0.1)}, {"w": np.full(w_shape, 0.1)}
+    got = run(lambda g, v: [g.conv2d(v["x"], v["w"], **options)], arrays, w, Setting(isa))[0]
+    expected = np.full(got.shape, np.prod(w_shape[:3]) * np.float64(np.float32(0.1)) ** 2)
+    assert_within(got, expected, SECTION * UNIT * expected, "y")
+
+
+@pytest.mark.parametrize("w_shape", [(1, 1, 1, N), (3, 3, 2, 60_000), (1, 5, 9, 40_000)], ids=str)
+@pytest.mark.parametrize("strides", [(1, 1), (2, 1)])
+def test_long_products_of_input_gradients(w_shape, strides, isa):
+    x, w = np.zeros((1, 3, 5, w_shape[2])), np.full(w_shape, 0.1)
+    dy = np.full(reference.conv2d(x, w, strides=strides, padding="same").shape, 0.1)
+    options: dict[str, Any] = {"strides": strides, "padding": "same"}
+
+    def build(g: _core.Graph, v: dict[str, int]) -> list[int]:
+        dx = g.conv2d_backward_data(v["dy"], v["w"], v["x"], **options)
+        return [dx, g.conv2d(v["x"], v["w"], **options)]
+
+    got = run(build, {"x": x, "dy": dy}, {"w": w}, Setting(isa))[0]
+    expected = reference.conv2d_backward_data(dy, w, x.shape, **options)
+    assert_within(got, expected, SECTION * UNIT * expected, "dx")
+
+
+def test_long_products_of_kernels_wider_than_the_image(isa):
+    shape, w_shape = (1, 200, 60, 4), (399, 241, 4, 2)
+    arrays, w = {"x": np.full(shape, 0.1)}, {"w": np.full(w_shape, 0.1)}
+
+    def build(g: _core.Graph, v: dict[str, int]) -> list[int]:
+        return [g.conv2d(v["x"], v["w"], padding="same")]
+
+    got = run(build, arrays, w, Setting(isa))[0]
+    expected = np.full(got.shape, np.prod(shape) * np.float64(np.float32(0.1)) ** 2)
+    assert_within(got, expected, SECTION * UNIT * expected, "y")
+
+
+@pytest.mark.parametrize("kernel", [(9, 10, 100, 3), (2, 30, 300, 5), (1, 9, 90, 2)], ids=str)
+def test_long_products_do_not_depend_on_threads_or_the_batch(kernel, isa):
+    """Sections would move where columns are computed together, as only large batches do."""
+    rng = np.random.default_rng(7)
+    x = rng.normal(size=(3, 20, 60, kernel[2])).astype(np.float32)
+    w = {"w": rng.normal(size=kernel)}
+
+    def build(g: _core.Graph, v: dict[str, int]) -> list[int]:
+        return [g.conv2d(v["x"], v["w"], padding="same")]
+
+    one = run(build, {"x": x}, w, Setting(isa))[0]
+    np.testing.assert_array_equal(one, run(build, {"x": x}, w, Setting(isa, threads=2))[0])
+    np.testing.assert_array_equal(one[1:2], run(build, {"x": x[1:2]}, w, Setting(isa))[0])
+    bound = (SECTION + 10) * UNIT * reference.conv2d(np.abs(x), np.abs(w["w"]), padding="same")
+    assert_within(one, reference.conv2d(x, w["w"], padding="same"), bound, "y")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("shape", [(1, 1, 20_000_000, 1), (1, 20_000_000, 1, 1)], ids=str)
 def test_the_mean_of_many_ones_is_one(shape, isa):

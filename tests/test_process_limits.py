@@ -146,3 +146,48 @@ os._exit(0)
 def test_no_lock_of_python_stays_closed_in_a_child():
     """14 of 20 hung in the lock of a cached property."""
     assert set(run(FORKED).split()) == {"0"}
+
+
+FORK_IN_HANDLER = """
+model, x, y = busy()
+x, y = np.concatenate([x] * 4), np.concatenate([y] * 4)
+want = model.predict(x, 64)
+model.train_on_batch(x, y)
+made = []
+def handler(*_):
+    if not made:
+        made.append(os.fork())
+        if made == [0]:
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.alarm(40)  # should it hang
+            if sys.argv[2] == "raise":
+                raise KeyboardInterrupt
+signal.signal(signal.SIGALRM, handler)
+while not made:
+    if sys.argv[1] == "predict":
+        call = lambda: model.predict(x, 64)
+    else:
+        call = lambda: model.train_on_batch(x, y)
+    before = [np.array(w) for w in model.get_weights()]
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
+    try:
+        got = call()
+    except KeyboardInterrupt:
+        assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights()))
+        got = call()
+bits = [np.asarray(got), model.predict(x, 64), *model.get_weights()]
+if made == [0]:
+    np.savez(sys.argv[3], *bits)
+    sys.exit(7) if sys.argv[2] == "exit" else os._exit(7)
+assert os.waitstatus_to_exitcode(os.waitpid(made[0], 0)[1]) == 7
+with np.load(sys.argv[3]) as child:
+    print(all(np.array_equal(bits[i], child[f"arr_{i}"]) for i in range(len(bits))))
+"""
+
+
+@LINUX
+@pytest.mark.parametrize("what", ["predict", "train"])
+@pytest.mark.parametrize("then", ["exit", "_exit", "raise"])
+def test_a_child_forked_by_a_signal_handler_ends_its_run(what, then, tmp_path):
+    """It waited for the threads of its parent; now it runs on alone, with the same bits."""
+    assert run(FORK_IN_HANDLER, what, then, str(tmp_path / "child.npz"), timeout=60) == "True\n"

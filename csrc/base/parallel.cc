@@ -8,6 +8,7 @@
 #include <cctype>
 #include <chrono>
 #include <cmath>
+#include <csetjmp>
 #include <cstdlib>
 #include <cstring>
 #include <limits>
@@ -120,7 +121,8 @@ struct alignas(64) Share {
 
 class Team {
  public:
-  Team(int spin, bool (*stop)()) : spin_(spin), stop_(stop), polled_(stop ? now() : 0) {}
+  Team(int spin, bool (*stop)(), bool stopped)
+      : spin_(spin), stop_(stop), polled_(stop ? now() : 0), stop_stage_(stopped ? 0 : kGoesOn) {}
 
   bool stoppable() const noexcept { return stop_ != nullptr; }
   int stop_stage() const noexcept { return stop_stage_.load(std::memory_order_relaxed); }
@@ -132,7 +134,11 @@ class Team {
   }
   void poll() noexcept {
     if (!may_stop_ || stop_stage() != kGoesOn || now() - polled_ < kPollInterval) return;
-    if (stop_()) stop_stage_.store(stage_, std::memory_order_relaxed);
+    const std::uint32_t process = fork_count();
+    const bool stopped = stop_();
+    // In a child, made by a signal handler, the others are missing: it leaves the region.
+    if (on_fork != nullptr && process != fork_count()) std::longjmp(*on_fork, stopped ? 2 : 1);
+    if (stopped) stop_stage_.store(stage_, std::memory_order_relaxed);
     polled_ = now();
   }
 
@@ -152,6 +158,7 @@ class Team {
   }
 
   Share shares[2][kMaxThreads];
+  std::jmp_buf* on_fork = nullptr;  // where a child goes on that is made while stop is asked
 
  private:
   const int spin_;
@@ -159,7 +166,7 @@ class Team {
   std::int64_t polled_;
   int stage_ = 0;
   bool may_stop_ = false;
-  std::atomic<int> stop_stage_{kGoesOn};  // set within the stage, before its last barrier
+  std::atomic<int> stop_stage_;  // set within the stage, before its last barrier
   alignas(64) std::atomic<int> arrived_{0};
   alignas(64) std::atomic<std::uint32_t> generation_{0};
 };
@@ -222,19 +229,16 @@ void Worker::finish_loop() noexcept {
   piece_limit_ = 0;
 }
 
-void run_region(const Region& region, RegionBody body, void* context) noexcept {
-  // GNU OpenMP hangs when a forked child enters a region after its parent did, here or in another
-  // library: every child runs serially.
-  const bool serial = region.threads <= 1 || fork_count() != 0 || omp_in_parallel();
-  const int threads = serial ? 1 : creatable_threads(std::min(region.threads, kMaxThreads));
-  // More threads than processors: a spinning thread would hold up the one it waits for.
-  Team team(threads > 1 && threads <= available_threads() ? kSpinPauses : 0, region.stop);
-  if (threads == 1) {
-    const FloatMode mode;
-    Worker worker(team, 0, 1, region.scratch);
-    body(worker, context);
-    return;
-  }
+namespace {
+
+void run_alone(const Region& region, RegionBody body, void* context, bool stopped) noexcept {
+  Team team(0, region.stop, stopped);
+  Worker worker(team, 0, 1, region.scratch);
+  body(worker, context);
+}
+
+void run_team(const Region& region, int threads, Team& team, RegionBody body,
+              void* context) noexcept {
   known_threads = threads;
 #pragma omp parallel num_threads(threads)
   {
@@ -244,6 +248,25 @@ void run_region(const Region& region, RegionBody body, void* context) noexcept {
                   region.scratch + static_cast<std::size_t>(id) * region.scratch_stride);
     body(worker, context);
   }
+}
+
+}  // namespace
+
+void run_region(const Region& region, RegionBody body, void* context) noexcept {
+  const FloatMode mode;
+  // GNU OpenMP hangs when a forked child enters a region after its parent did, here or in another
+  // library: every child runs serially.
+  const bool serial = region.threads <= 1 || fork_count() != 0 || omp_in_parallel();
+  const int threads = serial ? 1 : creatable_threads(std::min(region.threads, kMaxThreads));
+  if (threads == 1) return run_alone(region, body, context, false);
+  // More threads than processors: a spinning thread would hold up the one it waits for.
+  Team team(threads <= available_threads() ? kSpinPauses : 0, region.stop, false);
+  if (region.stop == nullptr) return run_team(region, threads, team, body, context);
+  std::jmp_buf child;
+  team.on_fork = &child;
+  const int forked = setjmp(child);  // NOLINT: nothing between here and there has a destructor
+  if (forked == 0) return run_team(region, threads, team, body, context);
+  run_alone(region, body, context, forked == 2);  // from its beginning: the same result
 }
 
 void set_num_threads(int threads) {

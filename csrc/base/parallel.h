@@ -71,12 +71,13 @@ struct Region {
   int threads = 1;               // at most; 1 in a forked child and inside another region
   std::byte* scratch = nullptr;  // threads * scratch_stride bytes
   std::size_t scratch_stride = 0;
-  bool (*stop)() = nullptr;  // asked every few milliseconds by worker 0
+  bool (*stop)() = nullptr;  // asked every few milliseconds by worker 0; it may fork
 };
 
 // Runs body(worker, context) on the threads of the region, in the engine's floating-point mode:
 // round to nearest, subnormals flushed to zero. The caller's mode is restored. Where the system
-// makes no further threads, there are fewer.
+// makes no further threads, there are fewer. A child that `stop` forks runs body once more, from
+// its beginning and alone: what may be stopped must not have changed what it starts from.
 using RegionBody = void (*)(Worker& worker, void* context) noexcept;
 void run_region(const Region& region, RegionBody body, void* context) noexcept;
 

@@ -2,20 +2,15 @@
 #include "ops/conv_pass.h"
 
 #include <algorithm>
+#include <array>
 #include <cassert>
 
 #include "kernels/reduce/reduce.h"
+#include "ops/elementwise.h"
 
 namespace pycnn {
 namespace {
 
-constexpr dim_t kTaskPixels = 96;  // enough work to hide a task's set-up
-constexpr dim_t kTaskPixelsBigWeights =
-    320;  // weights beyond L2 are read once per task: fewer tasks
-constexpr dim_t kBigWeightsFloats = 64 * 1024;
-constexpr dim_t kStageFloats = 48 * 1024;  // 192 KB: staged input and a block of weights fit in L2
-constexpr dim_t kStageMost = 8 * kStageFloats;  // rows wider than that are cut into columns
-constexpr dim_t kEnoughTasks = 16;
 constexpr dim_t kTilesAhead = 4;  // fetched from memory while a tile is computed
 
 // Half-open ranges of what a task computes.
@@ -43,13 +38,6 @@ struct RowRange {
 RowRange input_rows(const ConvPass& op, const Block& b) {
   const dim_t first = op.h.at(b.p0), last = op.h.at(b.p1 - 1) + (op.h.taps - 1) * op.h.tap_step + 1;
   return {std::clamp<dim_t>(first, 0, op.h.in), std::clamp<dim_t>(last, 0, op.h.in)};
-}
-
-dim_t staged_floats(const ConvPass& op) {
-  if (!op.staged()) return 0;
-  const Checked made = op.unpool ? op.w.in * op.C : 0;  // one row on its way into the copy
-  const Checked row = Checked(op.staged_columns()) * op.C;
-  return (row * op.staged_rows() * op.block.images + made).value();
 }
 
 // Where the kernel finds its input: the tensor itself, or this task's zero-padded copy.
@@ -190,32 +178,99 @@ void run_columns_apart(const ConvPass& op, const KBlock& k, dim_t m, BrgemmArgs 
   }
 }
 
+// The sum of one tile of m rows, of any number of products: in sections, as sums over pixels are.
+class TileSum {
+ public:
+  TileSum(const BrgemmTile& tile, dim_t m, const BrgemmArgs& args)
+      : kernel_(tile.rows_kernel(m, args.n)), m_(m), nr_(tile.nr), sum_(args) {
+    assert(m * nr_ <= static_cast<dim_t>(section_.size()));
+    sum_.count = 0;
+  }
+
+  // args.count segments of args.k products
+  void add(BrgemmArgs args) noexcept {
+    const dim_t segments = args.count, k = args.k, piece = std::min(k, kSectionPixels);
+    if (piece == 0) return;
+    const dim_t together = piece < k ? 1 : kSectionPixels / piece;
+    args.epilogue = {};
+    for (dim_t i = 0; i < segments; i += args.count, args.a_offset += args.count) {
+      args.count = std::min(together, segments - i);
+      const float* const a = args.a;
+      for (dim_t at = 0; at < k; at += piece) {
+        args.k = std::min(piece, k - at);
+        add_section(args);
+        args.a += args.k;
+        args.b += args.count * args.k * nr_;
+      }
+      args.a = a;
+    }
+  }
+
+  // C: the sum after the epilogue
+  void finish() noexcept {
+    if (sum_.beta == Beta::one) end_section();
+    kernel_(sum_);
+  }
+
+ private:
+  void add_section(BrgemmArgs& args) noexcept {
+    const dim_t more = args.count * args.k;
+    if (summed_ + more > kSectionPixels) {
+      end_section();
+      summed_ = 0;
+    }
+    args.c = later_ ? section_.data() : sum_.c;
+    args.ldc = later_ ? nr_ : sum_.ldc;
+    args.beta = summed_ > 0 ? Beta::one : Beta::zero;
+    kernel_(args);
+    sum_.beta = Beta::one;
+    summed_ += more;
+  }
+
+  void end_section() noexcept {
+    for (dim_t i = 0; later_ && i < m_; ++i) {
+      for (dim_t j = 0; j < sum_.n; ++j) {
+        sum_.c[i * sum_.ldc + j] += section_[static_cast<std::size_t>(i * nr_ + j)];
+      }
+    }
+    later_ = true;
+  }
+
+  const BrgemmFn kernel_;
+  const dim_t m_, nr_;
+  BrgemmArgs sum_;      // of what was added: nothing where beta is zero
+  dim_t summed_ = 0;    // products in this section
+  bool later_ = false;  // it is not the first, which C itself holds
+  std::array<float, 512> section_;
+};
+
 // One tile of m columns from column q on, where few taps meet the image: the others are left out.
-void run_taps_inside(const ConvPass& op, dim_t m, dim_t q, BrgemmArgs args) noexcept {
+void run_taps_inside(const ConvPass& op, dim_t m, dim_t q, const BrgemmArgs& all) noexcept {
   const dim_t first_at = op.w.at(q), last_at = op.w.at(q + m - 1), step = op.w.tap_step;
   const dim_t begin = last_at < 0 ? ceil_div(-last_at, step) : 0;
   const dim_t end =
       first_at >= op.w.in ? 0 : std::min(op.w.taps, (op.w.in - 1 - first_at) / step + 1);
-  const BrgemmFn kernel = op.tile->rows_kernel(m, args.n);
-  const dim_t rows = args.count / op.segments(), channels = op.merged() ? op.C : args.k;
-  if (begin >= end || rows == 0) {
-    args.count = 0;
-    return kernel(args);
-  }
-  const Epilogue epilogue = args.epilogue;
-  const float *const a = args.a, *const b = args.b;
-  const dim_t skipped = op.merged() ? begin * op.C : 0;  // else tap_offset knows
-  if (op.merged()) args.k = (end - begin) * op.C;
-  args.count = op.merged() ? 1 : end - begin;
-  for (dim_t row = 0; row < rows; ++row) {
+  const dim_t rows = all.count / op.segments(), channels = op.merged() ? op.C : all.k;
+  TileSum sum(*op.tile, m, all);
+  for (dim_t row = 0; row < rows && begin < end; ++row) {
+    BrgemmArgs args = all;
     const dim_t segment = row * op.segments() + (op.merged() ? 0 : begin);
-    args.a = op.merged() ? a + op.tap_offset[static_cast<std::size_t>(segment)] + skipped : a;
-    args.a_offset = op.tap_offset.data() + (op.merged() ? 0 : segment);
-    args.b = b + (row * op.w.taps + begin) * channels * op.tile->nr;
-    args.beta = row > 0 ? Beta::one : Beta::zero;
-    args.epilogue = row + 1 < rows ? Epilogue{} : epilogue;
-    kernel(args);
+    args.count = op.merged() ? 1 : end - begin;
+    args.a_offset = op.tap_offset.data() + segment;  // which knows the first tap, if not merged
+    if (op.merged()) {
+      args.k = (end - begin) * op.C;
+      args.a += begin * op.C;
+    }
+    args.b += (row * op.w.taps + begin) * channels * op.tile->nr;
+    sum.add(args);
   }
+  sum.finish();
+}
+
+void run_long(const ConvPass& op, dim_t m, const BrgemmArgs& args) noexcept {
+  TileSum sum(*op.tile, m, args);
+  sum.add(args);
+  sum.finish();
 }
 
 // One k block of output row p of image n.
@@ -240,6 +295,8 @@ void run_row(const ConvPass& op, const Block& b, const Source& source, const Til
   BrgemmArgs tile = args;
   tile.c = target.data + y_at;
   const bool streams = op.streams() && k.k0 == 0;
+  const bool is_long = args.count * args.k > kSectionPixels;
+  assert(!is_long || op.wide.count == 1);
   dim_t q = b.q0;
   for (dim_t i = 0; i < tiling.count; ++i) {
     const dim_t m = tiling.m + (i < tiling.wide ? 1 : 0), step = m * args.ldc;
@@ -250,6 +307,8 @@ void run_row(const ConvPass& op, const Block& b, const Source& source, const Til
       run_columns_apart(op, k, m, tile);
     } else if (op.mostly_outside) {
       run_taps_inside(op, m, q, tile);
+    } else if (is_long) {
+      run_long(op, m, tile);
     } else {
       (i < tiling.wide ? k.wide : k.narrow)(tile);
     }
@@ -281,7 +340,7 @@ void run_task(const ConvPass& op, dim_t task, const ConvOperands& io, float* scr
   assert(scratch != nullptr || op.scratch_floats() == 0);
   const Source source = op.staged() ? stage(op, b, io, scratch) : Source{io.x, 0, 0, op.h.in};
   const Target target =
-      op.pool ? Target{scratch + staged_floats(op), b.n0, b.p0, op.block.rows, op.w.out}
+      op.pool ? Target{scratch + op.staged_floats(), b.n0, b.p0, op.block.rows, op.w.out}
               : Target{io.y, 0, 0, op.h.out_size, op.w.out_size};
   const Tiling tiling = tile_columns(b.q1 - b.q0, op.tile->mr);
   const bool apart = op.wide.count > 1 && !finite(op, b, io, source);
@@ -296,84 +355,7 @@ void run_task(const ConvPass& op, dim_t task, const ConvOperands& io, float* scr
   if (op.pool) pool_rows(op, b, target, io);
 }
 
-dim_t pooled_floats(const ConvPass& op) {
-  if (!op.pool) return 0;
-  return (Checked(op.block.images) * op.block.rows * op.w.out * op.K).value();
-}
-
-// How a task finds its input, once its block is known.
-void choose_copy(ConvPass& op) {
-  op.read_h = {op.h.step, op.h.tap_step};
-  op.read_w = {op.w.step, op.w.tap_step};
-  if (!op.staged()) return;
-  op.read_h = copied_axis(op.h, op.block.rows);
-  op.read_w = copied_axis(op.w, op.block.columns);
-}
-
-void choose_blocking(ConvPass& op) {
-  const dim_t Kg = op.K / op.G;
-  const dim_t weight_floats = op.h.taps * op.w.taps * (op.C / op.G) * op.G * Kg;
-  const dim_t pixels = weight_floats > kBigWeightsFloats ? kTaskPixelsBigWeights : kTaskPixels;
-  const dim_t unit = op.pool ? op.pool->shape.R : 1;  // rows come in whole windows
-  ConvBlocking& block = op.block;
-  block.columns = op.h.out == 1 && !op.staged() && !op.pool ? std::min(op.w.out, pixels) : op.w.out;
-  block.rows = std::clamp<dim_t>(pixels / block.columns / unit * unit, unit, op.h.out);
-  const dim_t per_image = op.h.out * op.w.out;
-  block.images = block.rows == op.h.out ? std::clamp<dim_t>(pixels / per_image, 1, op.N) : 1;
-  block.kblocks = op.kblocks();
-  const auto exceeds = [&](dim_t floats) {
-    choose_copy(op);
-    return staged_floats(op) + pooled_floats(op) > floats;
-  };
-  const auto too_large = [&] { return exceeds(kStageFloats); };
-  while (block.images > 1 && (too_large() || op.tasks() < kEnoughTasks)) {
-    block.images = ceil_div(block.images, 2);
-  }
-  while (block.rows > unit && too_large()) block.rows = ceil_div(block.rows / unit, 2) * unit;
-  const bool whole_rows = op.pool || op.unpool || !op.staged();
-  while (!whole_rows && block.columns > kTaskPixels && exceeds(kStageMost)) {
-    block.columns = ceil_div(block.columns, 2);
-  }
-  choose_copy(op);
-  if (op.pool) return;  // a window needs all its channels
-  while (block.kblocks > 1 && op.tasks() < kEnoughTasks) {
-    block.kblocks = ceil_div(block.kblocks, 2);
-  }
-}
-
 }  // namespace
-
-dim_t ConvPass::staged_rows() const {
-  const dim_t rows = read_h.size(block.rows, h.taps);
-  return read_h.apart ? rows : std::min(h.in, rows);
-}
-
-dim_t ConvPass::tasks() const {
-  return ceil_div(N, block.images) * ceil_div(h.out, block.rows) * ceil_div(w.out, block.columns) *
-         ceil_div(kblocks(), block.kblocks);
-}
-
-dim_t ConvPass::scratch_floats() const {
-  return (Checked(staged_floats(*this)) + pooled_floats(*this)).value();
-}
-
-void prepare(ConvPass& op, Isa isa) {
-  assert(op.N >= 0 && op.G >= 1 && op.C >= op.G && op.K >= op.G);
-  assert(op.C % op.G == 0 && op.K % op.G == 0 && op.h.taps >= 0 && op.w.taps >= 0);
-  op.tile = &select_brgemm(op.K / op.G, isa);
-  op.reduce = &reduce_kernels(isa);
-  op.mostly_outside = op.w.mostly_outside();
-  choose_blocking(op);
-  if (op.pool) op.pool->shape.H = op.block.rows;  // it sees a task's rows as an image
-  op.tap_offset.clear();
-  const dim_t rows = std::min(op.h.taps, ceil_div(op.h.in, op.h.tap_step));  // that an output reads
-  for (dim_t t = 0; t < rows; ++t) {
-    for (dim_t s = 0; s < op.segments(); ++s) {
-      op.tap_offset.push_back(t * op.read_h.tap_step * op.row_pitch() +
-                              s * op.read_w.tap_step * op.C);
-    }
-  }
-}
 
 void run(const ConvPass& op, const ConvOperands& operands, Worker& worker) noexcept {
   assert(op.tile != nullptr && operands.y != nullptr && operands.x != nullptr);

@@ -49,6 +49,7 @@ struct ConvPass {
   dim_t segments() const { return merged() ? 1 : w.taps; }            // A matrices per tap row
   dim_t staged_columns() const { return read_w.size(block.columns, w.taps); }
   dim_t staged_rows() const;
+  dim_t staged_floats() const;
   dim_t row_pitch() const { return (staged() ? staged_columns() : w.in) * C; }
   dim_t kblocks() const { return G * ceil_div(K / G, tile->nr); }
   dim_t tasks() const;

@@ -132,6 +132,28 @@ const DepthwiseAxis* phase_of_row(const DepthwisePass& op, dim_t i) {
   return found != op.rows.end() && found->axis.out_origin == phase ? &*found : nullptr;
 }
 
+// A run of more taps than a section of a sum has: its sections are added up in y.
+void correlate_sections(const DepthwiseKernels& kernels, const DepthwiseRun& run, const float* x,
+                        const float* w, const Epilogue& epilogue, float* y) noexcept {
+  const dim_t columns = std::min(run.columns, kSectionPixels), rows = kSectionPixels / columns;
+  Epilogue here;
+  here.residual = epilogue.residual;
+  for (dim_t r = 0; r < run.rows; r += rows) {
+    for (dim_t s = 0; s < run.columns; s += columns) {
+      DepthwiseRun section = run;
+      section.rows = std::min(rows, run.rows - r);
+      section.columns = std::min(columns, run.columns - s);
+      if (r + rows >= run.rows && s + columns >= run.columns) {
+        here = epilogue;
+        here.residual = y;
+      }
+      kernels.correlate(section, x + r * run.row_stride + s * run.column_stride,
+                        w + r * run.w_row_stride + s * run.w_column_stride, here, y);
+      here.residual = y;
+    }
+  }
+}
+
 // Row i of image n, as far as it is in the part.
 void gather_row(const DepthwisePass& op, dim_t n, dim_t i, const Part& part, const float* x,
                 const float* w, const Epilogue& epilogue, float* y) noexcept {
@@ -148,6 +170,11 @@ void gather_row(const DepthwisePass& op, dim_t n, dim_t i, const Part& part, con
                if (here.bias != nullptr) here.bias += part.c;
                if (here.residual != nullptr) here.residual += at;
                if (here.gate != nullptr) here.gate += at;
+               const bool is_long = taps.run.rows * taps.run.columns > kSectionPixels;
+               if (is_long) {
+                 return correlate_sections(*op.kernels, taps.run, image + taps.x_at, w + taps.w_at,
+                                           here, y + at);
+               }
                op.kernels->correlate(taps.run, image + taps.x_at, w + taps.w_at, here, y + at);
              });
   }

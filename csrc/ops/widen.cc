@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "kernels/brgemm/brgemm.h"
+#include "ops/elementwise.h"
 
 namespace pycnn {
 namespace {
@@ -80,7 +81,9 @@ Conv2dShape widened(const Conv2dShape& shape, dim_t columns) {
 Widening widen_forward(const Conv2dShape& s, Isa isa) {
   if (!can_widen(s)) return {};
   const dim_t m = columns_to_widen(s.N * s.P() * s.Q(), s.Q(), s.K, s.S, s.stride.w, isa);
-  return m > 1 ? make_widening(s, m, isa) : Widening{};
+  const Conv2dShape w = widened(s, m);
+  const bool is_long = w.R * w.S * w.C > kSectionPixels;  // zeros would move its sections
+  return m > 1 && !is_long ? make_widening(s, m, isa) : Widening{};
 }
 
 Widening widen_backward_weights(const Conv2dShape& s, Isa isa) {
