@@ -76,6 +76,8 @@ cdef class Predictor:
         cdef Py_buffer buffer
         cdef float[::1] y
         cdef int failed
+        if type(x) is not np.ndarray and isinstance(x, np.ma.MaskedArray):
+            raise DTypeError("predictor: x must be a plain array, got a masked one; use .filled()")
         result = np.empty(self._shape, np.float32)
         y = result.reshape(-1)
         try:

@@ -196,6 +196,11 @@ def test_iterations_are_what_a_file_can_hold(steps, tmp_path):
     model.optimizer.iterations = 2**31 - 1
     model.save(tmp_path / "m.pycnn")
     assert pycnn.load_model(tmp_path / "m.pycnn").optimizer.iterations == 2**31 - 1
+    before = model.get_weights()
+    with pytest.raises(RuntimeError, match="the optimizer has taken its last step, 2147483647"):
+        model.train_on_batch(X, Y)
+    assert model.optimizer.iterations == 2**31 - 1
+    assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
 
 
 @pytest.mark.parametrize("threads", [None, "2", 1.5, True, 2**40])

@@ -100,6 +100,8 @@ def test_a_predictor_checks_types_and_layouts():
             predict(bad)
     with pytest.raises(ValueError, match="predictor: x must be a C-contiguous float32 array"):
         predict(np.zeros((2, 3), "M8[s]"))
+    with pytest.raises(DTypeError, match="got a masked one"):
+        predict(np.ma.masked_array(x))
     x.flags.writeable = False
     assert predict(x).shape == (2, 2)
 

@@ -22,6 +22,7 @@ double seconds_between(Clock::time_point a, Clock::time_point b) {
 }
 
 constexpr double kOperationsPerElement = 8;  // of a tensor that a step writes
+constexpr std::uint32_t kMostSteps = 0x7FFFFFFF;  // which files hold, too
 // A run of fewer takes some 50 ms at most: an interrupt may wait for its end.
 constexpr double kLongRun = 2e9;
 
@@ -184,8 +185,9 @@ void Plan::execute(bool (*interrupted)(), std::vector<double>* seconds) {
 void Plan::accept(const RunRequest& request) {
   std::uint32_t step = request.step.value_or(0);
   if (counts_ && !request.step) {
+    PYCNN_CHECK(optimizer_->iterations() < kMostSteps, ErrorKind::state,
+                "plan: the optimizer has taken its last step, ", kMostSteps);
     step = optimizer_->iterations() + 1;
-    PYCNN_CHECK(step != 0, ErrorKind::state, "plan: the optimizer has taken its last step, 2^32-1");
   }
   PYCNN_CHECK_VALUE(!adam_ || step >= 1, "plan: step must be >= 1 where Adam counts it, got ",
                     step);
