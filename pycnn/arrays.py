@@ -19,7 +19,9 @@ Extents = Sequence[int | None]
 
 
 def as_float32(where: str, values: Any) -> NDArray[np.float32]:
-    """values as a C-contiguous float32 array."""
+    """values as a C-contiguous float32 array; itself where it is one."""
+    if type(values) is np.ndarray and values.dtype == np.float32 and values.flags.c_contiguous:
+        return values
     array = as_numbers(where, values)
     try:
         with np.errstate(over="raise", under="ignore", invalid="ignore"):
@@ -92,10 +94,13 @@ def class_labels(where: str, values: Any, output: Extents) -> NDArray[np.int32]:
         )
     check_shape(where, array.shape, output[:-1])
     classes = output[-1] or 0
-    bad = ~((array >= 0) & (array < classes))
+    if array.dtype in (np.int32, np.int64):  # the usual: what is below 0 is large without its sign
+        bad = array.view(f"u{array.itemsize}") >= classes
+    else:
+        bad = ~((array >= 0) & (array < classes))
     if array.dtype.kind == "f":
         bad |= array != np.floor(array)
-    if bad.any():
+    if np.count_nonzero(bad):  # any() costs more, of a small batch
         index = _first(bad)
         raise ValueError(
             f"{where}: labels must be integers in 0..{classes - 1}, "
@@ -118,7 +123,7 @@ def dense_labels(
         )
     check_shape(where, array.shape, output)
     bad = ~((array >= 0) & (array <= 1)) if probability else ~np.isfinite(array)
-    if bad.any():
+    if np.count_nonzero(bad):  # any() costs more, of a small batch
         index = _first(bad)
         raise ValueError(
             f"{where}: labels must be {'in [0, 1]' if probability else 'finite'}, "

@@ -30,8 +30,8 @@ class Compiled(NamedTuple):
 def resolve(compiled: Compiled, shape: Sequence[int | None]) -> Objective:
     """What is asked for, for this output; ValueError where it does not suit it or itself."""
     resolved = tuple(metrics.resolve(wanted, compiled.loss, shape) for wanted in compiled.metrics)
-    metrics.column_names(resolved)  # refuses names that the logs cannot hold
-    return Objective(compiled.optimizer, compiled.loss, resolved)
+    names = metrics.column_names(resolved)  # refuses those that the logs cannot hold
+    return Objective(compiled.optimizer, compiled.loss, resolved, names)
 
 
 class Compilable:
@@ -129,7 +129,7 @@ class Compilable:
 
     @property
     def metrics_names(self) -> list[str]:
-        return self.objective.names
+        return list(self.objective.names)
 
     def metric_directions(self) -> dict[str, str]:
         """Whether "min" or "max" is better, by the names in the logs; for callbacks."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from . import door, files, saving, summary
 from .builder import Node
 from .checks import checked_flag, checked_int
+from .door import P, R
 from .errors import ShapeError
 from .layers.base import Layer
 from .layers.core import InputLayer
@@ -21,14 +21,10 @@ from .network import Network, Tree, all_or_nothing, begin_at, building
 from .seeding import next_model_seed
 from .specs import refuse_unknown
 from .stack import Stack, with_inner
-from .tensors import Extents, Tensor, call_layer
+from .tensors import Extents, Tensor, as_list, call_layer
 from .text import checked_name
 from .trainer import Trainer
 from .weights import Variable, WeightHolder
-
-
-def as_list(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
 class Model(Trainer, WeightHolder):
@@ -287,15 +283,17 @@ class Sequential(Model):
     def build(self, input_shape: Extents) -> None:
         """Sets the shape of the input, batch included: build((None, 8)); it cannot change later."""
         shape: Any = tuple(input_shape)[1:]
-        with self.building(), self.undone_if_refused():
-            if not self.built:
-                self._stack = self._stack.on(InputLayer(shape))
-                self._changed(*self._stack.layers)
+        self.as_first_call(self._start, shape)
         known = self._stack.outputs[0].shape
         if shape != known[1:]:
             raise ShapeError(
                 f"{self.name}: built for inputs of shape {known}, got {tuple(input_shape)}"
             )
+
+    def _start(self, shape: Any) -> None:
+        if not self.built:
+            self._stack = self._stack.on(InputLayer(shape))
+            self._changed(*self._stack.layers)
 
     @property
     def built(self) -> bool:
@@ -340,11 +338,11 @@ class Sequential(Model):
 
         return restore
 
-    def building(self) -> AbstractContextManager[Any]:
-        return nullcontext() if self.built else building()
-
-    def undone_if_refused(self) -> AbstractContextManager[None]:
-        return nullcontext() if self.built else all_or_nothing(with_inner(self))
+    def as_first_call(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        if self.built:
+            return call(*args, **kwargs)
+        with building(), all_or_nothing(with_inner(self)):
+            return call(*args, **kwargs)
 
     def __reduce__(self) -> tuple[Any, ...]:
         if len(self._stack.outputs) > 1:
@@ -354,10 +352,12 @@ class Sequential(Model):
         return _copy_unbuilt, (self.name, self._seed, self.named, list(self._stack.layers), state)
 
     def _inputs(self, x: Any) -> list[NDArray[Any]]:
-        with self.building(), self.undone_if_refused():
-            if self._stack.layers and not self.built:
-                self.build(door.shape_of(self.name, x))
-            return super()._inputs(x)
+        return self.as_first_call(self._inputs_of_built, x)
+
+    def _inputs_of_built(self, x: Any) -> list[NDArray[Any]]:
+        if self._stack.layers and not self.built:
+            self.build(door.shape_of(self.name, x))
+        return super()._inputs(x)
 
 
 def _copy_unbuilt(

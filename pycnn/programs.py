@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from . import _core, limits
 from .builder import GraphBuilder
 from .losses import Loss
-from .metrics import Metric, column_names
+from .metrics import Metric
 from .network import Network
 from .optimizers import Optimizer
 
@@ -29,11 +29,7 @@ class Objective:
     optimizer: Optimizer
     loss: Loss
     metrics: tuple[Metric, ...]
-
-    @property
-    def names(self) -> list[str]:
-        """Of the scalars a step returns."""
-        return column_names(self.metrics)
+    names: list[str]  # of the scalars a step returns
 
 
 def predict_graph(network: Network) -> GraphBuilder:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from . import _core
 from .builder import GraphBuilder, KnownBody
@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     from .builder import Body, Node
 
 Extents = tuple[int | None, ...]
+
+
+def as_list(value: Any) -> list[Any]:
+    """The inputs or outputs of a layer or model, given as a list or as the only one."""
+    return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
 class Call:

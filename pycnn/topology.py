@@ -17,7 +17,7 @@ from .layers import LAYERS, Layer
 from .layers.core import InputLayer
 from .seeding import MAX_SEED
 from .specs import Spec, SpecT, serialize
-from .tensors import Tensor
+from .tensors import Tensor, as_list
 from .text import quoted
 
 if TYPE_CHECKING:
@@ -263,7 +263,3 @@ def _index(where: str, value: Any, count: int) -> int:
     if type(value) is not int or not 0 <= value < count:
         raise ModelFormatError(f"{where}: expected an index below {count}, got {quoted(value)}")
     return value
-
-
-def as_list(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, (list, tuple)) else [value]

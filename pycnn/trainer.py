@@ -8,8 +8,7 @@ rows of the batch itself. An interrupt or error between steps leaves the last co
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Sequence
 from math import nan
 from typing import Any
 
@@ -21,6 +20,7 @@ from .arrays import checked_batch
 from .callbacks import NO_CALLBACKS, Callback, CallbackList, History, call_all
 from .checks import checked_flag, checked_int, checked_share
 from .compiling import Compilable
+from .door import P, R
 from .errors import NumericError
 from .programs import make_plan
 from .progress import Progress, RunningMeans
@@ -42,13 +42,11 @@ class Trainer(Compilable):
 
     # ---- data at the door ----
 
-    def building(self) -> AbstractContextManager[Any]:
-        """One thread at a time, where a first call would build the model."""
-        return nullcontext()
-
-    def undone_if_refused(self) -> AbstractContextManager[None]:
-        """Where a first call is refused, a model that it would have built keeps nothing of it."""
-        return nullcontext()
+    def as_first_call(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """What the call returns. Where it builds the model: one thread at a time, and a call that
+        is refused leaves nothing of it.
+        """
+        return call(*args, **kwargs)
 
     def _inputs(self, x: Any) -> Arrays:
         """One checked float32 array for each input, all of the same length."""
@@ -56,9 +54,11 @@ class Trainer(Compilable):
 
     def _samples(self, x: Any, y: Any) -> Arrays:
         """Checked inputs and labels, at least one sample."""
-        with self.building(), self.undone_if_refused():
-            arrays, output, loss = self._inputs(x), self.network.outputs[0], self.objective.loss
-            return [*arrays, door.labels(self.name, output, loss, y, len(arrays[0]))]
+        return self.as_first_call(self._checked_samples, x, y)
+
+    def _checked_samples(self, x: Any, y: Any) -> Arrays:
+        arrays, output, loss = self._inputs(x), self.network.outputs[0], self.objective.loss
+        return [*arrays, door.labels(self.name, output, loss, y, len(arrays[0]))]
 
     # ---- steps ----
 
@@ -67,15 +67,18 @@ class Trainer(Compilable):
         rate, check = self.optimizer.learning_rate, self.on_nonfinite != "ignore"
         return plan.run(arrays, learning_rate=rate, seed=self.seed, check_finite=check, **where)
 
+    def _batch(self, x: Any, y: Any) -> Arrays:
+        arrays = self._checked_samples(x, y)
+        self._program("train").check_batch(len(arrays[0]))
+        return arrays
+
     def train_on_batch(self, x: Any, y: Any, return_dict: bool = False) -> Any:
         """One step on one batch: the loss, or [loss, metrics...], before the update.
 
         They are NaN where the step was skipped, see on_nonfinite of compile().
         """
         return_dict = checked_flag("train_on_batch", "return_dict", return_dict)
-        with self.building(), self.undone_if_refused():
-            arrays = self._samples(x, y)
-            self._program("train").check_batch(len(arrays[0]))
+        arrays = self.as_first_call(self._batch, x, y)
         try:
             values: Sequence[float] = self._train_step(arrays, len(arrays[0]))
         except NumericError:
@@ -136,9 +139,9 @@ class Trainer(Compilable):
         initial_epoch = checked_int("fit", "initial_epoch", initial_epoch, low=0)
         shuffle = checked_flag("fit", "shuffle", shuffle)
         progress = Progress(verbose)  # refuses a bad one
-        with self.building(), self.undone_if_refused():
-            arrays, validation = self._split(x, y, validation_split, validation_data)
-            self._prepare(len(arrays[0]), batch)
+        arrays, validation = self.as_first_call(
+            self._prepared, batch, x, y, validation_split, validation_data
+        )
         steps = -(-len(arrays[0]) // batch)
         hooks = CallbackList(callbacks, self, verbose=verbose, epochs=epochs, steps=steps)
         hooks.expect(self.metrics_names, validation is not None)
@@ -163,11 +166,16 @@ class Trainer(Compilable):
         hooks.call("on_train_end", logs=logs)
         return history
 
-    def _prepare(self, samples: int, batch: int) -> None:
-        """Makes the plans of an epoch's full and last batch, so that errors come early."""
+    def _prepared(
+        self, batch: int, x: Any, y: Any, share: float, given: tuple[Any, Any] | None
+    ) -> tuple[Arrays, Arrays | None]:
+        """As _split(); makes the plans of an epoch's full and last batch: errors come early."""
+        arrays, validation = self._split(x, y, share, given)
+        samples = len(arrays[0])
         self._program("train").check_batch(min(batch, samples))
         for count in {min(batch, samples), samples % batch} - {0}:
             self._program("train").plan(count)
+        return arrays, validation
 
     def _split(
         self, x: Any, y: Any, share: float, given: tuple[Any, Any] | None

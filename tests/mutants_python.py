@@ -88,8 +88,8 @@ PYTHON = [
     Mutant(
         "a refused first call is kept",
         "pycnn/models.py",
-        "return nullcontext() if self.built else all_or_nothing(with_inner(self))",
-        "return nullcontext()",
+        "        with building(), all_or_nothing(with_inner(self)):\n            return call",
+        "        with building(), all_or_nothing(()):\n            return call",
         ("test_refused_calls.py::test_nothing_is_kept_of_a_refused_first_call",),
     ),
     Mutant(

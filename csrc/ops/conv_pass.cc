@@ -121,6 +121,7 @@ struct KBlock {
   const float* weights;
   BrgemmFn wide, narrow;  // for tiles of m + 1 and of m rows
   bool apart = false;     // the columns of a wide pixel, as the input is not finite
+  bool in_parts = false;  // its tiles: not one call of their kernel
 };
 
 // A row's columns in tiles of nearly equal length: `wide` of m + 1 columns, then those of m.
@@ -267,7 +268,11 @@ void run_taps_inside(const ConvPass& op, dim_t m, dim_t q, const BrgemmArgs& all
   sum.finish();
 }
 
-void run_long(const ConvPass& op, dim_t m, const BrgemmArgs& args) noexcept {
+// One tile that is not one call of its kernel. (Out of line: the other tiles' loop is short.)
+[[gnu::noinline]] void run_tile_in_parts(const ConvPass& op, const KBlock& k, dim_t m, dim_t q,
+                                         const BrgemmArgs& args) noexcept {
+  if (k.apart && args.count > 0) return run_columns_apart(op, k, m, args);
+  if (op.mostly_outside) return run_taps_inside(op, m, q, args);
   TileSum sum(*op.tile, m, args);
   sum.add(args);
   sum.finish();
@@ -295,23 +300,13 @@ void run_row(const ConvPass& op, const Block& b, const Source& source, const Til
   BrgemmArgs tile = args;
   tile.c = target.data + y_at;
   const bool streams = op.streams() && k.k0 == 0;
-  const bool is_long = args.count * args.k > kSectionPixels;
-  assert(!is_long || op.wide.count == 1);
   dim_t q = b.q0;
   for (dim_t i = 0; i < tiling.count; ++i) {
     const dim_t m = tiling.m + (i < tiling.wide ? 1 : 0), step = m * args.ldc;
     tile.epilogue.residual = residual;
     tile.epilogue.gate = gate;
     if (streams) tile.next = tile.a + kTilesAhead * m * args.lda;
-    if (k.apart && taps > 0) {
-      run_columns_apart(op, k, m, tile);
-    } else if (op.mostly_outside) {
-      run_taps_inside(op, m, q, tile);
-    } else if (is_long) {
-      run_long(op, m, tile);
-    } else {
-      (i < tiling.wide ? k.wide : k.narrow)(tile);
-    }
+    k.in_parts ? run_tile_in_parts(op, k, m, q, tile) : (i < tiling.wide ? k.wide : k.narrow)(tile);
     tile.c += step;
     q += m;
     if (taps > 0) tile.a += m * args.lda;
@@ -348,6 +343,9 @@ void run_task(const ConvPass& op, dim_t task, const ConvOperands& io, float* scr
   for (dim_t kb = b.kb0; kb < b.kb1; ++kb) {
     KBlock k = start_kblock(op, tiling, kb, io.weights, io.epilogue, args);
     k.apart = apart;
+    const bool is_long = op.h.taps * op.segments() * args.k > kSectionPixels;
+    assert(!is_long || op.wide.count == 1);
+    k.in_parts = apart || op.mostly_outside || is_long;
     for (dim_t n = b.n0; n < b.n1; ++n) {
       for (dim_t p = b.p0; p < b.p1; ++p) run_row(op, b, source, tiling, k, n, p, target, args);
     }

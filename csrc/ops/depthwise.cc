@@ -133,8 +133,9 @@ const DepthwiseAxis* phase_of_row(const DepthwisePass& op, dim_t i) {
 }
 
 // A run of more taps than a section of a sum has: its sections are added up in y.
-void correlate_sections(const DepthwiseKernels& kernels, const DepthwiseRun& run, const float* x,
-                        const float* w, const Epilogue& epilogue, float* y) noexcept {
+[[gnu::noinline]] void correlate_sections(const DepthwiseKernels& kernels, const DepthwiseRun& run,
+                                          const float* x, const float* w, const Epilogue& epilogue,
+                                          float* y) noexcept {
   const dim_t columns = std::min(run.columns, kSectionPixels), rows = kSectionPixels / columns;
   Epilogue here;
   here.residual = epilogue.residual;

@@ -13,7 +13,7 @@ from ..checks import MAX_EXTENT, checked_int, checked_share
 from ..errors import ShapeError
 from ..initializers import Initializer
 from ..initializers import get as get_initializer
-from ..tensors import Call, Tensor, call_layer
+from ..tensors import Call, Tensor, as_list, call_layer
 from .base import (
     Layer,
     checked_channels_last,
@@ -179,11 +179,6 @@ class Concatenate(Layer):
 
     def __call__(self, inputs: Any) -> Tensor:
         return self._record(call_layer(self, as_list(inputs)))
-
-
-def as_list(inputs: Any) -> tuple[Tensor, ...]:
-    """The inputs of a layer that takes several."""
-    return tuple(inputs) if isinstance(inputs, (list, tuple)) else (inputs,)
 
 
 def add(inputs: Sequence[Tensor]) -> Tensor:
