@@ -123,8 +123,12 @@ def test_iterations_that_would_wrap_are_refused(iterations):
     data = saving.to_bytes(trained())
     message = refused(with_training(data, assign("iterations", iterations)))
     assert "bad number of iterations" in message
-    model = saving.from_bytes(with_training(data, assign("iterations", 2**31 - 1)))
+    model = saving.from_bytes(with_training(data, assign("iterations", 2**31 - 2)))
     model.train_on_batch(np.ones((2, 3)), np.ones((2, 2)))
+    again = saving.from_bytes(saving.to_bytes(model))
+    assert again.optimizer.iterations == 2**31 - 1
+    with pytest.raises(RuntimeError, match="has taken its last step"):
+        again.train_on_batch(np.ones((2, 3)), np.ones((2, 2)))
 
 
 @pytest.mark.parametrize("offsets", ["[-0,24]", "[0,24.0]", "[0,2.4e1]", "[0e0,24]"])
