@@ -223,7 +223,7 @@ RUNS = [
         "csrc/plan/lower_update.cc",
         "guard->stays_finite(run) || !run.check_finite",
         "guard->stays_finite(run)",
-        ("test_on_nonfinite.py",),
+        ("test_updates.py::test_what_is_known_of_weights_grows_in_ignored_steps_too",),
     ),
     Mutant(
         "fewer threads than asked for are no matter",

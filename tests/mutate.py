@@ -92,7 +92,7 @@ class Workshop:
             raise RuntimeError(f"{' '.join(command)}\n{result.stdout}\n{result.stderr}")
 
     def test(self, tests: Sequence[str], timeout: float) -> tuple[int | str, str]:
-        """(pytest's exit code or "hung", the end of what it printed)."""
+        """(pytest's exit code or "hung", what it printed)."""
         environment = {
             **os.environ,
             "PYTHONPATH": str(self.site),
@@ -117,7 +117,7 @@ class Workshop:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)  # children that hang, too
         process.wait()
-        return code, output[-2000:]
+        return code, output
 
 
 def check_honest(workshop: Workshop, mutants: Sequence[Mutant]) -> None:
@@ -126,7 +126,7 @@ def check_honest(workshop: Workshop, mutants: Sequence[Mutant]) -> None:
     tests = list(dict.fromkeys(test for mutant in mutants for test in mutant.tests))
     code, output = workshop.test(tests, TIMEOUT * max(1, len(tests)))
     if code != 0:
-        raise RuntimeError(f"the tests fail without any mutant ({code}):\n{output}")
+        raise RuntimeError(f"the tests fail without any mutant ({code}):\n{output[-2000:]}")
 
 
 def killer(workshop: Workshop, mutant: Mutant) -> str:
@@ -146,7 +146,8 @@ def killer(workshop: Workshop, mutant: Mutant) -> str:
         return failed[1]
     if code == HUNG or (isinstance(code, int) and code < 0):
         return f"pytest ended with {code}"
-    raise RuntimeError(f"mutant {mutant.name!r}: pytest ended with {code}:\n{output}")
+    end = output[-2000:]
+    raise RuntimeError(f"mutant {mutant.name!r}: pytest ended with {code}:\n{end}")
 
 
 def survivors(folder: Path, mutants: Sequence[Mutant]) -> list[str]:

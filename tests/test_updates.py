@@ -138,6 +138,27 @@ def test_the_step_that_would_overflow_is_found_after_others(isa):
     np.testing.assert_allclose(net.parameters.get("w"), 3e38, rtol=1e-6)
 
 
+def test_what_is_known_of_weights_grows_in_ignored_steps_too(isa):
+    """The first weight overflows, which is ignored; the second one is large from then on."""
+
+    def build(graph: _core.Graph, v: dict[str, int]) -> list[int]:
+        graph.sgd(v["a"], v["da"])
+        graph.sgd(v["b"], v["db"])
+        return [graph.activation(v["x"], "tanh")]
+
+    gradients = {"da": np.full(5, -1.0), "db": np.full(5, -3.2)}
+    parameters = {"a": np.zeros(5), "b": np.zeros(5), **gradients}
+    net = Net(build, {"x": np.zeros((1, 2))}, parameters, Setting(isa))
+    net.run(learning_rate=1.0)
+    net.parameters.set("a", np.full(5, HUGE, np.float32))
+    net.run(learning_rate=1e38, check_finite=False)
+    assert np.isinf(net.parameters.get("a")).all()
+    net.parameters.set("a", np.zeros(5, np.float32))
+    with pytest.raises(NumericError, match="the update would make b"):
+        net.run(learning_rate=1e37)
+    np.testing.assert_allclose(net.parameters.get("b"), 3.2e38, rtol=1e-6)
+
+
 @pytest.mark.parametrize("rate", [np.nan, np.inf, -1.0])
 def test_learning_rates_that_are_none_are_refused(rate, isa):
     net = linear(isa, UPDATES["sgd"][0], gradient=1.0)
