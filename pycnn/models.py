@@ -352,9 +352,9 @@ class Sequential(Model):
         return _copy_unbuilt, (self.name, self._seed, self.named, list(self._stack.layers), state)
 
     def _inputs(self, x: Any) -> list[NDArray[Any]]:
-        return self.as_first_call(self._inputs_of_built, x)
+        return self.as_first_call(self._inputs_of_first, x)
 
-    def _inputs_of_built(self, x: Any) -> list[NDArray[Any]]:
+    def _inputs_of_first(self, x: Any) -> list[NDArray[Any]]:
         if self._stack.layers and not self.built:
             self.build(door.shape_of(self.name, x))
         return super()._inputs(x)

@@ -69,7 +69,7 @@ OPS = [
     Mutant(
         "products of long sums are one chain",
         "csrc/ops/conv_pass.cc",
-        "    if (summed_ + more > kSectionPixels) {",
+        "    if (summed_ + more > kSectionTerms) {",
         "    if (summed_ < 0) {",
         ("test_long_sums.py::test_long_products",),
     ),
@@ -83,14 +83,14 @@ OPS = [
     Mutant(
         "long sums of wide pixels",
         "csrc/ops/widen.cc",
-        "  const bool is_long = w.R * w.S * w.C > kSectionPixels;",
+        "  const bool is_long = w.R * w.S * w.C > kSectionTerms;",
         "  const bool is_long = w.R * w.S * w.C < 0;",
         ("test_long_sums.py::test_long_products_do_not_depend_on_threads_or_the_batch",),
     ),
     Mutant(
         "long sums of depthwise layers are one chain",
         "csrc/ops/depthwise.cc",
-        "std::min(run.columns, kSectionPixels), rows = kSectionPixels / columns;",
+        "std::min(run.columns, kSectionTerms), rows = kSectionTerms / columns;",
         "run.columns, rows = run.rows;",
         ("test_long_sums.py::test_long_products",),
     ),

@@ -17,7 +17,7 @@ from engine import UNIT, Array, Setting, assert_within, run
 from pycnn import _core, reference
 
 ROUNDINGS = 200  # of a term, of which most are kMostRoundings in ops/reduce.h
-SECTION = 2 * 8192  # kSectionPixels in ops/elementwise.h, and the block that fills it
+SECTION = 2 * 8192  # kSectionTerms in ops/elementwise.h, and the block that fills it
 N = 1_000_003
 
 

@@ -53,7 +53,7 @@ void widen_phase(StridePhase& phase, Isa isa) {
   const dim_t m = columns_to_widen(phase.pass.N * phase.pass.h.out * w.out, w.out, phase.pass.K,
                                    w.taps, 1, isa);
   // zeros would move the sections of a long sum
-  if (phase.pass.h.taps * (w.taps + m - 1) * phase.pass.K > kSectionPixels) return;
+  if (phase.pass.h.taps * (w.taps + m - 1) * phase.pass.K > kSectionTerms) return;
   phase.columns = m;
   phase.pass.wide = {m, 1};
   phase.pass.K *= m;

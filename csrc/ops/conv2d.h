@@ -70,7 +70,7 @@ void conv2d_backward_data(const Conv2dBackwardData& op, const float* dy, const s
                           Worker& worker) noexcept;
 
 // An outer product over pixels. Output rows are cut into chunks by shape alone; a task sums one
-// chunk for some input and output channels, in sections of kSectionPixels (ops/elementwise.h), and
+// chunk for some input and output channels, in sections of kSectionTerms (ops/elementwise.h), and
 // the chunks' results are added in a fixed tree.
 struct Conv2dBackwardWeights {
   Conv2dShape shape;  // of the cropped or widened layer
@@ -106,7 +106,7 @@ struct Conv2dBackwardWeights {
   }
   dim_t scratch_floats() const;
   bool partial() const { return chunks > 1 || widening.columns > 1 || crop.any(); }
-  bool sections() const { return ceil_div(rows(), chunks) * shape.Q() > kSectionPixels; }
+  bool sections() const { return ceil_div(rows(), chunks) * shape.Q() > kSectionTerms; }
   dim_t partial_floats() const {
     return partial() ? (Checked(chunks) * weights.count()).value() : 0;
   }

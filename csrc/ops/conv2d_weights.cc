@@ -356,7 +356,7 @@ void run_task(const Op& op, dim_t index, const Operands& in, float* dw, float* s
     for (block.q0 = 0; block.q0 < length; block.q0 += block.pixels) {
       block.pixels = std::min(op.block_columns, length - block.q0);
       const dim_t more = (block.last - row) * block.pixels;
-      if (summed > 0 && summed + more > kSectionPixels) {
+      if (summed > 0 && summed + more > kSectionTerms) {
         if (sum == section) add_section(op, t, section, dw);
         sum = section;
         summed = 0;

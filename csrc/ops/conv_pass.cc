@@ -190,9 +190,9 @@ class TileSum {
 
   // args.count segments of args.k products
   void add(BrgemmArgs args) noexcept {
-    const dim_t segments = args.count, k = args.k, piece = std::min(k, kSectionPixels);
+    const dim_t segments = args.count, k = args.k, piece = std::min(k, kSectionTerms);
     if (piece == 0) return;
-    const dim_t together = piece < k ? 1 : kSectionPixels / piece;
+    const dim_t together = piece < k ? 1 : kSectionTerms / piece;
     args.epilogue = {};
     for (dim_t i = 0; i < segments; i += args.count, args.a_offset += args.count) {
       args.count = std::min(together, segments - i);
@@ -216,7 +216,7 @@ class TileSum {
  private:
   void add_section(BrgemmArgs& args) noexcept {
     const dim_t more = args.count * args.k;
-    if (summed_ + more > kSectionPixels) {
+    if (summed_ + more > kSectionTerms) {
       end_section();
       summed_ = 0;
     }
@@ -343,7 +343,7 @@ void run_task(const ConvPass& op, dim_t task, const ConvOperands& io, float* scr
   for (dim_t kb = b.kb0; kb < b.kb1; ++kb) {
     KBlock k = start_kblock(op, tiling, kb, io.weights, io.epilogue, args);
     k.apart = apart;
-    const bool is_long = op.h.taps * op.segments() * args.k > kSectionPixels;
+    const bool is_long = op.h.taps * op.segments() * args.k > kSectionTerms;
     assert(!is_long || op.wide.count == 1);
     k.in_parts = apart || op.mostly_outside || is_long;
     for (dim_t n = b.n0; n < b.n1; ++n) {

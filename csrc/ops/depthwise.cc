@@ -136,7 +136,7 @@ const DepthwiseAxis* phase_of_row(const DepthwisePass& op, dim_t i) {
 [[gnu::noinline]] void correlate_sections(const DepthwiseKernels& kernels, const DepthwiseRun& run,
                                           const float* x, const float* w, const Epilogue& epilogue,
                                           float* y) noexcept {
-  const dim_t columns = std::min(run.columns, kSectionPixels), rows = kSectionPixels / columns;
+  const dim_t columns = std::min(run.columns, kSectionTerms), rows = kSectionTerms / columns;
   Epilogue here;
   here.residual = epilogue.residual;
   for (dim_t r = 0; r < run.rows; r += rows) {
@@ -171,7 +171,7 @@ void gather_row(const DepthwisePass& op, dim_t n, dim_t i, const Part& part, con
                if (here.bias != nullptr) here.bias += part.c;
                if (here.residual != nullptr) here.residual += at;
                if (here.gate != nullptr) here.gate += at;
-               const bool is_long = taps.run.rows * taps.run.columns > kSectionPixels;
+               const bool is_long = taps.run.rows * taps.run.columns > kSectionTerms;
                if (is_long) {
                  return correlate_sections(*op.kernels, taps.run, image + taps.x_at, w + taps.w_at,
                                            here, y + at);
@@ -206,7 +206,7 @@ struct SectionSum {
   }
   // Before so many pixels are added to `now`.
   void make_room(dim_t more) {
-    if (pixels > 0 && pixels + more > kSectionPixels) {
+    if (pixels > 0 && pixels + more > kSectionTerms) {
       finish();
       start(section);
     }

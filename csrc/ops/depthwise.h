@@ -50,7 +50,7 @@ void depthwise_gather(const DepthwisePass& op, const float* x, const float* w,
                       const Epilogue& epilogue, float* y, Worker& worker) noexcept;
 
 // Rows of the batch in chunks, and channels in groups (of tile.channels), by shape alone. A task
-// sums one chunk for one group, in sections of kSectionPixels (ops/elementwise.h), and the chunks
+// sums one chunk for one group, in sections of kSectionTerms (ops/elementwise.h), and the chunks
 // are added in a fixed tree.
 struct DepthwiseBackwardWeights {
   Conv2dShape shape;
@@ -63,7 +63,7 @@ struct DepthwiseBackwardWeights {
   dim_t count() const { return shape.R * shape.S * shape.C; }
   dim_t groups() const { return ceil_div(shape.C, tile.channels); }
   bool sections() const {
-    return ceil_div(shape.N * shape.P(), chunks) * shape.Q() > kSectionPixels;
+    return ceil_div(shape.N * shape.P(), chunks) * shape.Q() > kSectionTerms;
   }
   dim_t partial_floats() const { return chunks > 1 ? chunks * count() : 0; }
   dim_t workspace_floats() const { return partial_floats() + (sections() ? chunks * count() : 0); }

@@ -17,9 +17,9 @@ struct Elementwise {
   const EltwiseKernels* kernels = nullptr;
 };
 Elementwise make_elementwise(dim_t count, Isa isa);
-// Sums over pixels run in sections that start from zero and are added up: a term is rounded about
-// kSectionPixels times, and once per section, however many pixels there are.
-constexpr dim_t kSectionPixels = 8192;
+// Sums over pixels, and long sums of products, run in sections that start from zero and are added
+// up: a term is rounded about kSectionTerms times, and once per section, however many there are.
+constexpr dim_t kSectionTerms = 8192;
 // sum = partial[0] + partial[1] + ..., `chunks` arrays one behind the other, in a binary tree over
 // their indices: the same bits for any number of workers. partial is overwritten; sum may be it.
 void add_chunks(const Elementwise& op, float* partial, dim_t chunks, float* sum,

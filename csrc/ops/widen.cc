@@ -82,7 +82,7 @@ Widening widen_forward(const Conv2dShape& s, Isa isa) {
   if (!can_widen(s)) return {};
   const dim_t m = columns_to_widen(s.N * s.P() * s.Q(), s.Q(), s.K, s.S, s.stride.w, isa);
   const Conv2dShape w = widened(s, m);
-  const bool is_long = w.R * w.S * w.C > kSectionPixels;  // zeros would move its sections
+  const bool is_long = w.R * w.S * w.C > kSectionTerms;  // zeros would move its sections
   return m > 1 && !is_long ? make_widening(s, m, isa) : Widening{};
 }
 
