@@ -7,22 +7,12 @@ Example:
     >>> model = Sequential([Dense(12, activation="relu", input_dim=8), Dense(1)])
 """
 
-from .openmp import short_waits
+from .ground.openmp import short_waits
 
 with short_waits():
     from . import _core  # noqa: F401
 
-from . import (
-    callbacks,
-    datasets,
-    initializers,
-    layers,
-    limits,
-    losses,
-    metrics,
-    models,
-    optimizers,
-)
+from . import callbacks, datasets, initializers, layers, limits, losses, metrics, models, optimizers
 from ._core import __version__, isas, num_threads
 from ._predictor import Predictor
 from .errors import (
@@ -33,10 +23,10 @@ from .errors import (
     NumericError,
     ShapeError,
 )
+from .ground.seeding import set_seed
+from .ground.threads import set_num_threads
 from .layers import Input
 from .models import Model, Sequential, load_model
-from .seeding import set_seed
-from .threads import set_num_threads
 
 __all__ = [
     "ChecksumError",

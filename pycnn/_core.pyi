@@ -17,6 +17,7 @@ class Graph:
     def __init__(self) -> None: ...
     def input(self, name: str, shape: Sequence[int | None], dtype: str = "float32") -> int: ...
     def parameter(self, name: str, shape: Sequence[int], trainable: bool = True) -> int: ...
+    # The ops: tests/stub.py wrote these.
     def conv2d(
         self,
         x: int,
@@ -72,8 +73,19 @@ class Graph:
     def max_pool2d(
         self,
         x: int,
-        *,
         pool_size: tuple[int, int],
+        *,
+        strides: tuple[int, int],
+        padding: str | tuple[int, int, int, int] = "valid",
+        name: str = "",
+    ) -> int: ...
+    def max_pool2d_backward(
+        self,
+        arg: int,
+        dy: int,
+        x: int,
+        pool_size: tuple[int, int],
+        *,
         strides: tuple[int, int],
         padding: str | tuple[int, int, int, int] = "valid",
         name: str = "",
@@ -81,37 +93,105 @@ class Graph:
     def avg_pool2d(
         self,
         x: int,
-        *,
         pool_size: tuple[int, int],
+        *,
+        strides: tuple[int, int],
+        padding: str | tuple[int, int, int, int] = "valid",
+        name: str = "",
+    ) -> int: ...
+    def avg_pool2d_backward(
+        self,
+        dy: int,
+        x: int,
+        pool_size: tuple[int, int],
+        *,
         strides: tuple[int, int],
         padding: str | tuple[int, int, int, int] = "valid",
         name: str = "",
     ) -> int: ...
     def global_avg_pool2d(self, x: int, *, name: str = "") -> int: ...
-    def flatten(self, x: int, *, name: str = "") -> int: ...
+    def global_avg_pool2d_backward(self, dy: int, x: int, *, name: str = "") -> int: ...
+    def reshape(self, x: int, like: int | None = None, *, name: str = "") -> int: ...
     def add(self, a: int, b: int, *, name: str = "") -> int: ...
     def concatenate(self, inputs: Sequence[int], *, name: str = "") -> int: ...
-    def slice_channels(self, x: int, *, first: int, count: int, name: str = "") -> int: ...
-    def upsample2d(self, x: int, *, size: tuple[int, int], name: str = "") -> int: ...
+    def slice_channels(self, x: int, first: int, *, count: int, name: str = "") -> int: ...
+    def slice_channels_backward(
+        self, dy: int, x: int, first: int, *, count: int, name: str = ""
+    ) -> int: ...
+    def upsample2d(self, x: int, size: tuple[int, int], *, name: str = "") -> int: ...
+    def upsample2d_backward(
+        self, dy: int, x: int, size: tuple[int, int], *, name: str = ""
+    ) -> int: ...
     def activation(
         self, x: int, kind: str, *, alpha: float | None = None, name: str = ""
     ) -> int: ...
+    def activation_backward(
+        self, y: int, dy: int, kind: str, *, alpha: float | None = None, name: str = ""
+    ) -> int: ...
     def softmax(self, x: int, *, name: str = "") -> int: ...
-    def dropout(self, x: int, *, rate: float, stream: int, name: str = "") -> int: ...
+    def softmax_backward(self, y: int, dy: int, *, name: str = "") -> int: ...
+    def dropout(self, x: int, rate: float, *, stream: int, name: str = "") -> int: ...
+    def dropout_backward(self, dy: int, rate: float, *, stream: int, name: str = "") -> int: ...
     def batch_norm_training(
-        self, x: int, gamma: int, beta: int, *, epsilon: float, name: str = ""
+        self,
+        x: int,
+        gamma: int | None = None,
+        beta: int | None = None,
+        *,
+        epsilon: float,
+        name: str = "",
     ) -> tuple[int, int, int]: ...
     def batch_norm_inference(
         self,
         x: int,
-        gamma: int,
-        beta: int,
-        mean: int,
+        gamma: int | None,
+        beta: int | None,
+        mean: int | None,
         var: int,
         *,
         epsilon: float,
         name: str = "",
     ) -> int: ...
+    def batch_norm_backward(
+        self,
+        x: int,
+        gamma: int | None,
+        mean: int,
+        var: int,
+        dy: int,
+        *,
+        epsilon: float,
+        name: str = "",
+    ) -> tuple[int, int, int]: ...
+    def loss_backward(
+        self, y_true: int, y_pred: int, kind: str, *, from_logits: bool = False, name: str = ""
+    ) -> int: ...
+    def sgd(
+        self,
+        parameter: int,
+        gradient: int,
+        *,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        weight_decay: float = 0.0,
+        name: str = "",
+    ) -> None: ...
+    def adam(
+        self,
+        parameter: int,
+        gradient: int,
+        *,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-07,
+        weight_decay: float = 0.0,
+        name: str = "",
+    ) -> None: ...
+    def moving_average(
+        self, parameter: int, sample: int, momentum: float, *, name: str = ""
+    ) -> None: ...
+    # That were the ops.
+    def flatten(self, x: int, *, name: str = "") -> int: ...
     def loss(
         self,
         kind: str,
@@ -131,33 +211,12 @@ class Graph:
         name: str = "",
     ) -> int: ...
     def gradients(self, loss: int, wrt: Sequence[int]) -> list[int | None]: ...
-    def sgd(
-        self,
-        parameter: int,
-        gradient: int,
-        *,
-        momentum: float = 0.0,
-        nesterov: bool = False,
-        weight_decay: float = 0.0,
-        name: str = "",
-    ) -> None: ...
-    def adam(
-        self,
-        parameter: int,
-        gradient: int,
-        *,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        epsilon: float = 1e-7,
-        weight_decay: float = 0.0,
-        name: str = "",
-    ) -> None: ...
-    def moving_average(
-        self, parameter: int, sample: int, *, momentum: float, name: str = ""
-    ) -> None: ...
     def mark_output(self, value: int) -> None: ...
     def shape(self, value: int) -> tuple[int | None, ...]: ...
     def nodes(self) -> list[dict[str, Any]]: ...
+    def program(self) -> dict[str, Any]: ...
+    @staticmethod
+    def from_program(program: dict[str, Any]) -> Graph: ...
 
 class Variable:
     """A weight, in the layout the kernels of one ISA read. Reading and writing see whole steps.
@@ -267,6 +326,7 @@ class Plan:
     def steps(self) -> list[str]: ...
 
 def isas() -> list[str]: ...
+def ops() -> dict[str, dict[str, Any]]: ...
 def default_isa() -> str: ...
 def available_threads() -> int: ...
 def num_threads() -> int: ...

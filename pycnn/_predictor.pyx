@@ -7,7 +7,7 @@ from cpython.pycapsule cimport PyCapsule_GetPointer
 
 import numpy as np
 
-from .arrays import check_shape, checked_batch
+from .ground.arrays import check_shape, checked_batch
 from .errors import DTypeError
 
 

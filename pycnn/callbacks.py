@@ -11,12 +11,12 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from . import metrics
-from .checks import checked_flag, checked_int, checked_number, checked_text, optional
-from .filenames import FileTemplate
-from .files import checked_suffix
-from .progress import say
-from .specs import is_ours
-from .text import printable, quoted
+from .ground.checks import checked_flag, checked_int, checked_number, checked_text, optional
+from .ground.disk import checked_suffix
+from .ground.filenames import FileTemplate
+from .ground.specs import is_ours
+from .ground.text import printable, quoted
+from .training.progress import say
 
 if TYPE_CHECKING:
     import numpy as np

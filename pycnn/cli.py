@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 import pycnn
 
 from . import _core
-from .text import printable, quoted
+from .ground.commands import positive
+from .ground.text import printable
 
 if TYPE_CHECKING:
     from .recipes import Outcome
@@ -47,14 +48,6 @@ def make_parser() -> argparse.ArgumentParser:
     info.set_defaults(run=run_info)
     commands.add_parser("bench", help="measure kernels, layers and networks", add_help=False)
     return parser
-
-
-def positive(text: str) -> int:
-    """For argparse: an integer of at least 1."""
-    number = int(text) if text.isdecimal() and len(text) < 19 else 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"expected an integer >= 1, got {quoted(text)}")
-    return number
 
 
 def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

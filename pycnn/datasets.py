@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .checks import checked_share
-from .files import open_regular
-from .seeding import checked_seed
+from .ground.checks import checked_share
+from .ground.disk import open_regular
+from .ground.seeding import checked_seed
 
 Split = tuple[NDArray[Any], NDArray[Any]]
 

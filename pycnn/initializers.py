@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _core
-from .arrays import as_float32
-from .checks import checked_number
-from .seeding import checked_seed
-from .specs import Spec, from_table
+from .ground.arrays import as_float32
+from .ground.checks import checked_number
+from .ground.seeding import checked_seed
+from .ground.specs import Spec, from_table
 
 Float64 = NDArray[np.float64]
 

@@ -16,7 +16,7 @@ import os
 from pathlib import Path
 from typing import TypedDict
 
-from .checks import checked_int, checked_number
+from .ground.checks import checked_int, checked_number
 
 MAX_BYTES = 2**63 - 1
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import ClassVar
 
-from .checks import checked_flag
-from .specs import Spec, from_table
+from .ground.checks import checked_flag
+from .ground.specs import Spec, from_table
 
 
 class Loss(Spec):

@@ -6,10 +6,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
-from .checks import checked_number
+from .ground.checks import checked_number
+from .ground.specs import Spec, from_table
+from .ground.text import checked_name, quoted
 from .losses import Loss
-from .specs import Spec, from_table
-from .text import checked_name, quoted
 
 
 class Metric(Spec):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from . import _core
-from .checks import (
+from .ground.checks import (
     checked_epsilon,
     checked_flag,
     checked_int,
@@ -15,7 +15,7 @@ from .checks import (
     checked_share,
     optional,
 )
-from .specs import Spec, from_table, refuse_unknown
+from .ground.specs import Spec, from_table, refuse_unknown
 
 
 def _rate(where: str, name: str, value: Any) -> float:

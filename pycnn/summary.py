@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from .tensors import Tensor
+from .engine.tensors import Tensor
 
 if TYPE_CHECKING:
     from .models import Model

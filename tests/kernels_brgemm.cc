@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The tiles of the avx512 family, compiled with 16 portable lanes, against plain loops.
 #include "kernels.h"
-#include "kernels/brgemm/families.h"
+#include "kernels/brgemm/brgemm.h"
 
 using namespace pycnn;
 
@@ -95,8 +95,8 @@ void check_product(const BrgemmTile& tile, const Product& p, unsigned variant) {
 void check_brgemm() {
   constexpr dim_t kDepths[][2] = {{1, 1}, {5, 1}, {3, 2}, {2, 3}, {4, 0}};  // k, count
   unsigned variant = 0;
-  for (int t = 0; t < kBrgemmAvx512.count; ++t) {
-    const BrgemmTile& tile = kBrgemmAvx512.tiles[t];
+  for (int t = 0; t < brgemm_avx512.count; ++t) {
+    const BrgemmTile& tile = brgemm_avx512.tiles[t];
     expect(tile.lanes == 16 && tile.nr % 16 == 0, "lanes", tile.nr);
     for (dim_t m = 1; m <= tile.mr; ++m) {
       for (dim_t n = 1; n <= tile.nr; ++n) {

@@ -148,7 +148,7 @@ RUNS = [
     Mutant(
         "a training step makes no new version",
         "csrc/plan/plan.cc",
-        "  for (const auto& variable : program_.updated) variable->changed();\n",
+        "  for (const auto& variable : schedule_.updated) variable->changed();\n",
         "",
         (
             "test_fold.py::test_models_fold_and_follow_training",
@@ -178,7 +178,7 @@ RUNS = [
     ),
     Mutant(
         "kernels of transposed convolutions are packed in every run",
-        "csrc/plan/lower_enlarging.cc",
+        "csrc/plan/lower/conv2d_transpose.cc",
         "if (!kept || run.weights_changed) {",
         "{",
         ("test_conv2d_transpose.py::test_kernels_are_packed_again_only_where_weights_changed",),
@@ -220,8 +220,8 @@ RUNS = [
     ),
     Mutant(
         "updates that overflow cannot be ignored",
-        "csrc/plan/lower_update.cc",
-        "guard->stays_finite(run) || !run.check_finite",
+        "csrc/plan/lower/update.cc",
+        "guard->stays_finite(run) || !run.request->check_finite",
         "guard->stays_finite(run)",
         ("test_updates.py::test_what_is_known_of_weights_grows_in_ignored_steps_too",),
     ),
@@ -242,7 +242,7 @@ RUNS = [
     Mutant(
         "steps go on after a check has failed",
         "csrc/plan/plan.cc",
-        "if (step.is_check && context_.failed && context_.check_finite) {",
+        "if (step.is_check && context_.failed && context_.request->check_finite) {",
         "if (step.is_check && context_.failed && count < 0) {",
         ("test_numeric_errors.py",),
     ),
@@ -269,8 +269,8 @@ MEMORY = [
     Mutant(
         "sums and updates compare layouts by presence",
         "csrc/plan/lower.cc",
-        "PYCNN_CHECK_VALUE(layout == program_.layout[node.inputs[1]]",
-        "PYCNN_CHECK_VALUE(layout.has_value() == program_.layout[node.inputs[1]].has_value()",
+        "PYCNN_CHECK_VALUE(layout == schedule_.layout[node.inputs[1]]",
+        "PYCNN_CHECK_VALUE(layout.has_value() == schedule_.layout[node.inputs[1]].has_value()",
         ("test_memory_safety.py",),
     ),
     Mutant(
@@ -283,8 +283,8 @@ MEMORY = [
     Mutant(
         "any value is a kernel",
         "csrc/plan/lower.cc",
-        "program_.layout[w] == make_packed_weights(s.R, s.S, s.C, s.K, s.G, isa()),",
-        "program_.layout[w] || s.R > 0,",
+        "schedule_.layout[w] == make_packed_weights(s.R, s.S, s.C, s.K, s.G, isa()),",
+        "schedule_.layout[w] || s.R > 0,",
         (
             "test_memory_safety.py",
             "test_plan_limits.py",

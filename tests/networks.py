@@ -10,7 +10,7 @@ from engine import Array, threads
 
 import pycnn
 from pycnn import _core
-from pycnn.programs import make_plan, predict_graph, train_graph
+from pycnn.engine.programs import make_plan, predict_graph, train_graph
 
 SLOTS = {"sgd": ("velocity",), "adam": ("m", "v")}
 EPSILON = 1e-3

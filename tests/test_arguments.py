@@ -89,7 +89,7 @@ def test_flags_of_methods_are_bools(method, name, tmp_path):
     """shuffle="False" shuffled, overwrite=None did not overwrite."""
     model = linear()
     before = model.get_weights()
-    arguments = (tmp_path / "m.pycnn",) if method == "save" else (X, Y)
+    arguments = {"save": (tmp_path / "m.pycnn",), "program": ()}.get(method, (X, Y))
     for value in ("False", None, 2):
         with pytest.raises(TypeError, match=f"{method}: {name} must be a bool, got "):
             getattr(model, method)(*arguments, **{name: value})

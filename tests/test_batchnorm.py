@@ -18,6 +18,7 @@ from engine import (
     assert_within,
     mse_gradients,
     rounded,
+    stored,
 )
 from hypothesis import given
 from strategies import conv_shapes, dense_shapes, random_array, seeds
@@ -25,6 +26,7 @@ from strategies import conv_shapes, dense_shapes, random_array, seeds
 from pycnn import _core, reference
 
 EPSILON = float(np.float32(1e-3))
+NAMES = ("gamma", "beta", "mean", "var")
 SHAPES = conv_shapes(max_batch=3).map(lambda case: case.x_shape) | dense_shapes(max_rank=3).map(
     lambda case: case.x_shape
 )
@@ -189,3 +191,56 @@ def test_moving_averages(isa):
     np.testing.assert_allclose(net.parameters.get("mean"), mean, rtol=8 * UNIT, atol=8 * UNIT)
     np.testing.assert_allclose(net.parameters.get("var"), var, rtol=8 * UNIT)
     np.testing.assert_array_equal(net.parameters.get("gamma"), parameters["gamma"])
+
+
+# --- inputs that may be absent --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("absent", [("gamma",), ("beta",), ("gamma", "beta")])
+@pytest.mark.parametrize("build", [training, inference])
+def test_absent_inputs_are_one_and_zero(build, absent):
+    """The same bits as with vectors of ones and zeros, in the gradients too."""
+    x, parameters = arrays((3, 5, 4, 19), 1, 0.5)
+    statistics = {"mean": rounded(random_array((19,), 1, 7)), "var": np.full(19, 0.75, np.float32)}
+    neutral = {"gamma": np.ones(19, np.float32), "beta": np.zeros(19, np.float32)}
+    given = {**parameters, **statistics, **{name: neutral[name] for name in absent}}
+    kept = ["x", *(name for name in parameters if name not in absent)]
+    without = {name: value for name, value in given.items() if name not in absent}
+
+    def lacking(graph, v):
+        return build(graph, {**dict.fromkeys(absent), **v})
+
+    for setting in (Setting(isa) for isa in _core.isas()):
+        want = mse_gradients(build, {"x": x}, given, kept, setting)
+        got = mse_gradients(lacking, {"x": x}, without, kept, setting)
+        for mine, theirs in ((got[0], want[0]), (got[2], want[2])):
+            values = mine.values() if isinstance(mine, dict) else mine
+            others = theirs.values() if isinstance(theirs, dict) else theirs
+            for a, b in zip(values, others, strict=True):
+                np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("absent", [("gamma",), ("beta",), ("mean",), ("gamma", "beta", "mean")])
+def test_a_fold_knows_what_is_absent(absent):
+    x = stored(random_array((2, 6, 5, 3), 3))
+    vectors = {name: stored(random_array((8,), i, 2)) for i, name in enumerate(NAMES)}
+    vectors["var"] = np.abs(vectors["var"])
+    neutral = {"gamma": np.ones(8, "f4"), "beta": np.zeros(8, "f4"), "mean": np.zeros(8, "f4")}
+    vectors.update({name: neutral[name] for name in absent})
+    results = []
+    for left_out in (absent, ()):
+        graph = _core.Graph()
+        given = graph.input("x", (None, 6, 5, 3))
+        y = graph.conv2d(given, graph.parameter("w", (3, 3, 3, 8)))
+        inputs = [None if n in left_out else graph.parameter(n, (8,)) for n in NAMES]
+        graph.mark_output(graph.batch_norm_inference(y, *inputs, epsilon=EPSILON))
+        parameters = _core.Parameters(graph)
+        parameters.set("w", stored(random_array((3, 3, 3, 8), 4)))
+        for name in NAMES:
+            if name not in left_out:
+                parameters.set(name, vectors[name])
+        plan = _core.Plan(graph, parameters, 2)
+        plan.run([x])
+        assert plan.steps() == ["input", "conv2d", "output"]
+        results.append(plan.output(0))
+    np.testing.assert_array_equal(*results)

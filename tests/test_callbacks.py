@@ -18,7 +18,7 @@ from toys import blobs, classifier, linear, same_weights
 
 import pycnn
 from pycnn import callbacks, optimizers
-from pycnn.progress import format_logs
+from pycnn.training.progress import format_logs
 
 
 @pytest.fixture(autouse=True)

@@ -148,5 +148,5 @@ def test_bad_arguments():
     with pytest.raises(ValueError, match=r"inputs\[1\] is value 99"):
         graph.concatenate([x, 99])
     for first, count in ((0, 4), (-1, 2), (3, 1), (0, 0), (2**62, 2**62), (1, -(2**63))):
-        with pytest.raises(ValueError, match="must lie in the 3 channels of x, got"):
+        with pytest.raises(ValueError, match=r"must (lie in the 3 channels of x|be >= [01]), got"):
             graph.slice_channels(x, first=first, count=count)

@@ -12,10 +12,10 @@ import pytest
 
 import pycnn
 from pycnn import _core
+from pycnn.engine.programs import MAX_PLANS, Plans, predict_graph
 from pycnn.initializers import Zeros
 from pycnn.layers import Add, Dense, Input
 from pycnn.models import Model, Sequential
-from pycnn.programs import MAX_PLANS, Program, predict_graph
 
 
 def twins() -> Model:
@@ -177,12 +177,12 @@ def test_many_batch_sizes_in_many_threads():
 def test_a_plan_that_another_thread_drops_meanwhile(moment):
     """Finding 12: KeyError. The other thread comes just before a certain line of Program.plan."""
     network = Sequential([Dense(1, input_dim=2)]).network
-    program = Program(predict_graph(network), network.parameters)
+    program = Plans(predict_graph(network), network.parameters)
     lines = 0
 
     def come(frame, event, _):
         nonlocal lines
-        if frame.f_code is not Program.plan.__code__:
+        if frame.f_code is not Plans.plan.__code__:
             return None
         if event == "line":
             lines += 1

@@ -16,8 +16,8 @@ import pytest
 from toys import tiny
 
 import pycnn
-from pycnn import container, saving
 from pycnn.errors import ChecksumError, ModelFormatError, ModelVersionError
+from pycnn.files import container, saving
 from pycnn.layers import Dense, Input
 from pycnn.models import Model, load_model
 

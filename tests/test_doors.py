@@ -129,7 +129,7 @@ def test_wrong_arguments_are_named_by_type_not_by_content():
         lambda: _core.set_num_threads(x),
         lambda: _core.probe_fma(secret, x),
     ):
-        with pytest.raises(TypeError, match="Invoked with: ") as caught:
+        with pytest.raises(TypeError, match=r"Invoked with: |expects a value of the") as caught:
             call()
         message = str(caught.value)
         invoked = message.rpartition("Invoked with: ")[2]

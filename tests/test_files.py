@@ -17,8 +17,10 @@ import numpy as np
 import pytest
 from toys import same_weights, tiny
 
-from pycnn import callbacks, container, files, saving
+from pycnn import callbacks
 from pycnn.errors import ModelFormatError
+from pycnn.files import container, saving
+from pycnn.ground import disk
 from pycnn.models import load_model
 
 # --- reading ------------------------------------------------------------------------------------
@@ -191,9 +193,9 @@ def test_what_is_no_file_is_not_replaced(tmp_path):
 
 SAVE = """
 import sys, numpy as np
-from pycnn import files
+from pycnn.ground import disk
 while True:
-    files.write_file(sys.argv[1], np.random.default_rng().bytes(3_000_000))
+    disk.write_file(sys.argv[1], np.random.default_rng().bytes(3_000_000))
 """
 
 
@@ -228,7 +230,7 @@ def test_saves_to_one_name_at_once_do_not_remove_each_others_parts(tmp_path):
     def save(data):
         try:
             for _ in range(25):
-                files.write_file(path, data)
+                disk.write_file(path, data)
         except OSError as error:
             errors.append(error)
 

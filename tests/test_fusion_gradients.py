@@ -296,9 +296,8 @@ def probabilities_behind_a_reshape_of_logits(g: _core.Graph, v: Values) -> Built
     return [g.loss("categorical_crossentropy", t, p)], []
 
 
-@cases.add(
-    "conv2d conv2d_transpose", "loss_backward conv2d batch_norm_inference conv2d_backward_weights"
-)
+# Through constants, the gradient of a norm is one without beta and mean: it is folded, too.
+@cases.add("conv2d conv2d_transpose", "loss_backward conv2d conv2d_backward_weights")
 def gradient_of_norm_and_transposed(g: _core.Graph, v: Values) -> Built:
     y = g.conv2d_transpose(norm(g, v, conv(g, v)), v["point"])
     return gradients(g, v, y, "w"), []

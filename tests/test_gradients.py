@@ -113,7 +113,7 @@ class Worlds:
         return Pair(self.graph.global_avg_pool2d(x.id), reference.global_avg_pool2d(x.array))
 
     def flatten(self, x: Pair) -> Pair:
-        return Pair(self.graph.flatten(x.id), reference.flatten(x.array))
+        return Pair(self.graph.flatten(x.id), reference.reshape(x.array))
 
     def softmax(self, x: Pair) -> Pair:
         return Pair(self.graph.softmax(x.id), reference.softmax(x.array))

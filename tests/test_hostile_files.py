@@ -13,8 +13,9 @@ import pytest
 from test_container import assign, branched, rebuilt, trained, with_graph, with_training
 from toys import tiny
 
-from pycnn import container, metrics, saving
+from pycnn import metrics
 from pycnn.errors import ModelFormatError
+from pycnn.files import container, saving
 from pycnn.layers import Add, Dense, Input, UpSampling2D
 from pycnn.models import Model, Sequential, load_model
 

@@ -104,10 +104,10 @@ def test_an_interrupt_at_any_line_leaves_fit_open():
     """One in a thousand made fit() refuse for ever: "fit is running already"."""
     model = unbuilt()
     fit(model)
-    count = lines_of(lambda: fit(model), "door.py")
+    count = lines_of(lambda: fit(model), "training/door.py")
     assert count > 5
     for line in range(1, count + 1):
-        with interrupted_at(line, "door.py"):
+        with interrupted_at(line, "training/door.py"):
             fit(model)
         fit(model)
 
@@ -148,11 +148,11 @@ def test_files_may_be_interrupted_anywhere(action, tmp_path):
     def act():
         model.save(path) if action == "save" else load_model(path)
 
-    count = lines_of(act, "files.py")
+    count = lines_of(act, "ground/disk.py")
     assert count > 2
     descriptors = len(os.listdir("/proc/self/fd"))
     for line in range(1, count + 1):
-        with interrupted_at(line, "files.py"):
+        with interrupted_at(line, "ground/disk.py"):
             act()
         assert path.read_bytes() == before
     assert len(os.listdir("/proc/self/fd")) == descriptors

@@ -68,6 +68,61 @@ def fail_on(offenders: Iterable[str]) -> None:
     assert not listed, "\n" + "\n".join(listed)
 
 
+# --- Python -------------------------------------------------------------------------------------
+
+# The floors of pycnn/, lowest first: what runs on a floor imports from it or from lower ones, in
+# functions too. (Annotations may look up: imports under TYPE_CHECKING do not run.)
+FLOORS = (
+    {"_core", "errors"},
+    {"ground"},
+    {"limits", "initializers", "losses", "metrics", "optimizers"},
+    {"engine"},
+    {"layers"},
+    {"callbacks", "summary", "training", "files"},
+    {"models", "_predictor"},
+    {"applications", "datasets", "viz", "bench", "recipes"},
+    {"cli"},
+)
+LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
+APART = {"__init__", "__main__", "reference"}  # the face, the door, and what imports numpy only
+
+
+def runs(node: ast.AST) -> Iterator[ast.ImportFrom]:
+    """The relative imports in a module or function that are executed."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.dump(child.test):
+            continue
+        if isinstance(child, ast.ImportFrom) and child.level:
+            yield child
+        yield from runs(child)
+
+
+def rooms() -> Iterator[tuple[str, str, str]]:
+    """(room, the room it imports from, where) of each import within the package."""
+    top = REPO / "pycnn"
+    for path in sources(".py"):
+        if top not in path.parents:
+            continue
+        folder = path.parent.relative_to(top).parts
+        room = path.relative_to(top).parts[0].removesuffix(".py")
+        for node in runs(ast.parse(read(path))) if room not in APART else ():
+            inside = folder[: len(folder) - (node.level - 1)]
+            inside += tuple(node.module.split(".")) if node.module else ()
+            for seen in inside[:1] or [alias.name for alias in node.names]:
+                yield room, seen, f"{name_of(path)}:{node.lineno}"
+
+
+def test_python_imports_point_downward():
+    found = list(rooms())
+    assert len(found) > 200
+    assert {room for room, _, _ in found} <= set(LEVEL)
+    fail_on(
+        f"{where}: {room} may not import {seen}"
+        for room, seen, where in found
+        if room != seen and LEVEL[seen] > LEVEL[room]
+    )
+
+
 # --- C++ ----------------------------------------------------------------------------------------
 
 

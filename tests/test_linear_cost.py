@@ -12,8 +12,9 @@ import pytest
 from engine import python
 
 import pycnn
-from pycnn import _core, container, saving
+from pycnn import _core
 from pycnn.errors import ModelFormatError
+from pycnn.files import container, saving
 from pycnn.layers import (
     Activation,
     AveragePooling2D,

@@ -45,7 +45,7 @@ def test_numbers_of_values_are_checked():
         with pytest.raises(TypeError, match="add"):
             graph.add(x, absent)
     graph.conv2d(x, w, None)
-    assert graph.nodes()[-1]["inputs"] == [x, w, None, None]
+    assert graph.nodes()[-1]["inputs"] == [x, w, None]
 
 
 def graph_of_two_layouts() -> tuple[_core.Graph, int, int, int, int]:

@@ -199,7 +199,8 @@ X = np.zeros((10, 5), np.float32)
 REFUSED = [
     (DTypeError, "expected float32, got float64", lambda p: p.run([X.astype(np.float64)])),
     (DTypeError, "got >f4", lambda p: p.run([X.astype(">f4")])),
-    (DTypeError, "got uint8", lambda p: p.run([X.astype(np.uint8)])),
+    (DTypeError, "got int8", lambda p: p.run([X.astype(np.int8)])),
+    (DTypeError, "output 0.*got uint8", lambda p: p.run([X], [X.astype(np.uint8)])),
     (DTypeError, "got object", lambda p: p.run([X.astype(object)])),
     (ValueError, "C-contiguous", lambda p: p.run([np.asfortranarray(X)])),
     (ValueError, "C-contiguous", lambda p: p.run([np.zeros((20, 5), np.float32)[::2]])),

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from pycnn import files
+from pycnn.ground import disk as files
 
 OLD, NEW = b"old " * 300, b"new " * 500
 

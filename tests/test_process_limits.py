@@ -38,7 +38,7 @@ GROW = """
 import resource, warnings
 model, x, y = busy(size=16, filters=8, depth=2)
 from pycnn import _core
-graph = pycnn.programs.predict_graph(model.network).core
+graph = pycnn.engine.programs.predict_graph(model.network).core
 plan = _core.Plan(graph, model.network.parameters, 16, operations_per_thread=1.0)
 want = model.predict(x, 16)
 for threads in (8, 2):
@@ -68,7 +68,7 @@ STACK = """
 import warnings
 model, x, y = busy(size=16, filters=8, depth=2)
 from pycnn import _core
-graph = pycnn.programs.predict_graph(model.network).core
+graph = pycnn.engine.programs.predict_graph(model.network).core
 plan = _core.Plan(graph, model.network.parameters, 16, operations_per_thread=1.0)
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")

@@ -274,7 +274,7 @@ limit = pages * resource.getpagesize() + (6 << 20)  # no room for the stack of a
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 pycnn.set_num_threads(8)
 from pycnn import _core
-graph = pycnn.programs.predict_graph(model.network).core
+graph = pycnn.engine.programs.predict_graph(model.network).core
 plan = _core.Plan(graph, model.network.parameters, 16,
                   operations_per_thread=1.0)
 got = np.empty_like(want)

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 from toys import same_weights, tiny
 
-from pycnn import metrics, optimizers, saving
+from pycnn import metrics, optimizers
 from pycnn.errors import NumericError
+from pycnn.files import saving
 from pycnn.layers import (
     Activation,
     Add,

@@ -336,7 +336,7 @@ def test_a_layer_cannot_take_the_place_of_a_slot(tmp_path):
 
 
 def test_slots_of_older_files_are_found(tmp_path):
-    from pycnn import container
+    from pycnn.files import container
 
     model = fitted(Sequential([Dense(2, input_dim=4)]))
     model.save(tmp_path / "m.pycnn")

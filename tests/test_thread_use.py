@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from engine import Net, Setting, python
 
-from pycnn import _core, openmp
+from pycnn import _core
+from pycnn.ground import openmp
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 SCALAR = Setting("scalar")

@@ -82,9 +82,9 @@ def test_every_sample_is_seen_once_an_epoch():
 def test_orders_differ_from_epoch_to_epoch_and_repeat_from_run_to_run():
     first, again = classifier(), None
     x, y = blobs()
-    order = pycnn.seeding.epoch_permutation(90, first.seed, 0)
+    order = pycnn.ground.seeding.epoch_permutation(90, first.seed, 0)
     assert sorted(order) == list(range(90))
-    assert (order != pycnn.seeding.epoch_permutation(90, first.seed, 3)).any()
+    assert (order != pycnn.ground.seeding.epoch_permutation(90, first.seed, 3)).any()
     first.fit(x, y, epochs=3, verbose=0)
     pycnn.set_seed(0)
     again = classifier()

@@ -15,7 +15,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 from keras import layers
 
-from .program import Op
+from .program import Op, same_padding
 from .worker import ADAM, SGD_RATE, Adapter, Step, Task, serve
 
 
@@ -24,7 +24,6 @@ class Builder:
 
     def __init__(self, task: Task) -> None:
         self.weights = task.weights
-        self.constants = set(task.program.constants)
         x = keras.Input(task.program.input_shape, batch_size=len(task.x))
         self.model = keras.Model(x, task.program.run(self.apply, x))
 
@@ -41,13 +40,21 @@ class Builder:
 
     def padded(self, op: Op, x: Any, value: float = 0.0) -> tuple[Any, str]:
         """x and the padding that is left for the layer; Keras knows "same" and "valid"."""
-        if isinstance(op["padding"], str):
-            return x, op["padding"]
-        top, bottom, left, right = op["pads"]
+        if (known := self.known_padding(op, x)) is not None:
+            return x, known
+        top, bottom, left, right = op["padding"]
         if value == 0.0:
             return layers.ZeroPadding2D(((top, bottom), (left, right)))(x), "valid"
         sides = ((0, 0), (top, bottom), (left, right), (0, 0))
         return keras.ops.pad(x, sides, constant_values=value), "valid"
+
+    def known_padding(self, op: Op, x: Any) -> str | None:
+        """Keras' name of the padding, where it has one."""
+        if not any(op["padding"]):
+            return "valid"
+        window = op.attributes.get("pool_size") or self.weights[op.weights[0]].shape[:2]
+        same = same_padding(op, tuple(x.shape[1:3]), tuple(window))
+        return "same" if same == list(op["padding"]) else None
 
     def conv2d(self, op: Op, x: Any) -> Any:
         x, padding = self.padded(op, x)
@@ -77,15 +84,15 @@ class Builder:
         return layers.MaxPooling2D(tuple(op["pool_size"]), tuple(op["strides"]), padding)(x)
 
     def avg_pool2d(self, op: Op, x: Any) -> Any:
-        if not isinstance(op["padding"], str) and any(op["pads"]):
+        padding = self.known_padding(op, x)
+        if padding is None:
             raise NotImplementedError("Keras counts explicit padding in the mean")
-        padding = op["padding"] if isinstance(op["padding"], str) else "valid"
         return layers.AveragePooling2D(tuple(op["pool_size"]), tuple(op["strides"]), padding)(x)
 
     def global_avg_pool2d(self, op: Op, x: Any) -> Any:
         return layers.GlobalAveragePooling2D()(x)
 
-    def flatten(self, op: Op, x: Any) -> Any:
+    def reshape(self, op: Op, x: Any) -> Any:
         return layers.Flatten()(x)
 
     def add(self, op: Op, a: Any, b: Any) -> Any:
@@ -106,16 +113,15 @@ class Builder:
 
     def batch_norm_training(self, op: Op, x: Any) -> Any:
         moving = [self.weights[name] for name in op["moving"]]
-        scale, center = (name not in self.constants for name in op.weights)
-        layer = layers.BatchNormalization(
-            momentum=op["momentum"], epsilon=op["epsilon"], scale=scale, center=center
-        )
-        flags = zip(self.arrays(op), (scale, center), strict=True)
-        return self.filled(layer, x, [*(array for array, used in flags if used), *moving])
+        return self.batch_norm(op, x, [*self.arrays(op), *moving], momentum=op["momentum"])
 
     def batch_norm_inference(self, op: Op, x: Any) -> Any:
-        layer = layers.BatchNormalization(epsilon=op["epsilon"], trainable=False)
-        return self.filled(layer, x, self.arrays(op))
+        return self.batch_norm(op, x, self.arrays(op), trainable=False)
+
+    def batch_norm(self, op: Op, x: Any, arrays: list[Any], **settings: Any) -> Any:
+        scale, center = (name is not None for name in op.weights[:2])
+        settings |= {"scale": scale, "center": center, "epsilon": op["epsilon"]}
+        return self.filled(layers.BatchNormalization(**settings), x, arrays)
 
 
 def make_optimizer(name: str) -> Any:

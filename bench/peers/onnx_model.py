@@ -38,7 +38,7 @@ class Writer:
         return [self.tensor(name, self.weights[name]) for name in names if name]
 
     def window(self, op: Op) -> dict[str, Any]:
-        top, bottom, left, right = op["pads"]
+        top, bottom, left, right = op["padding"]
         return {"strides": list(op["strides"]), "pads": [top, left, bottom, right]}
 
     def conv2d(self, op: Op, x: str) -> str:
@@ -54,7 +54,7 @@ class Writer:
             w = w.reshape(*self.blocks[x], -1).transpose(2, 0, 1, 3).reshape(w.shape)
         return self.node("Gemm", [x, self.tensor(name, w), *self.vectors(bias)], op)
 
-    def flatten(self, op: Op, x: str) -> str:
+    def reshape(self, op: Op, x: str) -> str:
         shape = self.program.shape(op.inputs[0])
         readers = [other for other in self.program.ops if op.output in other.inputs]
         if len(shape) == 3 and all(other.kind == "dense" for other in readers):
@@ -92,8 +92,16 @@ class Writer:
         return self.node(ACTIVATIONS[kind], [x], op)
 
     def batch_norm_inference(self, op: Op, x: str) -> str:
-        inputs = [x, *self.vectors(op.weights)]
-        return self.node("BatchNormalization", inputs, op, epsilon=op["epsilon"])
+        given = [self.weights[name] if name else None for name in op.weights]
+        channels = op.shape[-1]
+        absent = (np.ones, np.zeros, np.zeros, np.ones)
+        inputs = [
+            self.tensor(
+                f"norm_{op.output}_{i}", make(channels, np.float32) if array is None else array
+            )
+            for i, (array, make) in enumerate(zip(given, absent, strict=True))
+        ]
+        return self.node("BatchNormalization", [x, *inputs], op, epsilon=op["epsilon"])
 
 
 def to_onnx(program: Program, weights: dict[str, Any], batch: int) -> bytes:

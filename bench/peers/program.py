@@ -20,7 +20,7 @@ class Op:
 
     Args:
         weights: names; None where an optional one is absent.
-        attributes: plain data; "padding" comes with "pads", its (top, bottom, left, right).
+        attributes: plain data; padding is (top, bottom, left, right).
         shape: of the output, without the batch.
     """
 
@@ -99,5 +99,15 @@ class Program:
 
 def symmetric(op: Op) -> bool:
     """Whether both ends of each axis are padded alike."""
-    top, bottom, left, right = op["pads"]
+    top, bottom, left, right = op["padding"]
     return bool(top == bottom and left == right)
+
+
+def same_padding(op: Op, size: tuple[int, ...], window: tuple[int, ...]) -> list[int]:
+    """What "same" would be of images of this size: out = ceil(in / stride), the rest at the end."""
+    pads: list[int] = []
+    dilation = op.attributes.get("dilation", (1, 1))
+    for n, k, step, d in zip(size, window, op["strides"], dilation, strict=True):
+        total = max((-(-n // step) - 1) * step + (k - 1) * d + 1 - n, 0)
+        pads += [total // 2, total - total // 2]
+    return pads

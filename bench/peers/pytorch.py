@@ -57,7 +57,7 @@ class Net(nn.Module):
     def op_avg_pool2d(self, op: Op, x: Any) -> Any:
         window = tuple(op["pool_size"]), tuple(op["strides"])
         if symmetric(op):
-            top, _, left, _ = op["pads"]
+            top, _, left, _ = op["padding"]
             return F.avg_pool2d(x, *window, (top, left), count_include_pad=False)
         counted, _ = padded(op, torch.ones_like(x[:1, :1]), 0.0)
         return F.avg_pool2d(padded(op, x, 0.0)[0], *window) / F.avg_pool2d(counted, *window)
@@ -65,7 +65,7 @@ class Net(nn.Module):
     def op_global_avg_pool2d(self, op: Op, x: Any) -> Any:
         return x.mean((2, 3))
 
-    def op_flatten(self, op: Op, x: Any) -> Any:
+    def op_reshape(self, op: Op, x: Any) -> Any:
         x = x.permute(0, 2, 3, 1) if x.ndim == 4 else x  # no copy in channels_last
         return x.reshape(x.shape[0], -1)
 
@@ -103,7 +103,7 @@ def plain(name: str) -> str:
 
 def padded(op: Op, x: Any, value: float) -> tuple[Any, tuple[int, int]]:
     """x and the padding that is left for the op; it knows symmetric padding only."""
-    top, bottom, left, right = op["pads"]
+    top, bottom, left, right = op["padding"]
     if symmetric(op):
         return x, (top, left)
     return F.pad(x, (left, right, top, bottom), value=value), (0, 0)

@@ -19,10 +19,9 @@ def evaluate(program: Program, weights: Mapping[str, Any], x: Any) -> Any:
 
     def apply(op: Op, *inputs: Any) -> Any:
         if op.kind == "activation":
-            return reference.activation(op["kind"], *inputs, alpha=op.attributes.get("alpha"))
-        arguments = {k: v for k, v in op.attributes.items() if k != "pads"}
+            return reference.activation(op["kind"], *inputs, alpha=op["alpha"])
         arrays = [weights[name] if name else None for name in op.weights]
-        return getattr(reference, op.kind)(*inputs, *arrays, **arguments)
+        return getattr(reference, op.kind)(*inputs, *arrays, **op.attributes)
 
     return program.run(apply, x)
 

@@ -27,18 +27,22 @@ static_assert(ends_with(kLosses, LossKind::sparse_categorical_crossentropy));
 static_assert(ends_with(kMetrics, MetricKind::sparse_categorical_accuracy));
 
 template <class Kind, std::size_t count>
-Kind parse(const char* what, const char* const (&names)[count], const std::string& name) {
+Kind parse(const char* what, const char* const (&names)[count], const std::string& name,
+           ErrorKind error = ErrorKind::value) {
   std::string known;
   for (std::size_t i = 0; i < count; ++i) {
     if (name == names[i]) return static_cast<Kind>(i);
     known += (i == 0 ? "" : ", ") + std::string(names[i]);
   }
-  throw Error(ErrorKind::value, concat(what, ": expected one of ", known, "; got '", name, "'"));
+  throw Error(error, concat(what, ": expected one of ", known, "; got '", name, "'"));
 }
 
 }  // namespace
 
 const char* name_of(DType dtype) { return kDTypes[static_cast<std::size_t>(dtype)]; }
+DType dtype_named(const char* name) {
+  return parse<DType>("dtype", kDTypes, name, ErrorKind::dtype);
+}
 
 const char* name_of(ActivationKind kind) { return kActivations[static_cast<std::size_t>(kind)]; }
 ActivationKind activation_kind(const char* name) {

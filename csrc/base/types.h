@@ -13,6 +13,7 @@ enum class DType : std::uint8_t { f32, i32, u8 };
 
 constexpr dim_t size_of(DType dtype) { return dtype == DType::u8 ? 1 : 4; }
 const char* name_of(DType dtype);
+DType dtype_named(const char* name);  // throws Error for an unknown name
 
 enum class ActivationKind : std::uint8_t {
   linear,
@@ -26,8 +27,6 @@ enum class ActivationKind : std::uint8_t {
 };
 const char* name_of(ActivationKind kind);
 ActivationKind activation_kind(const char* name);  // throws Error for an unknown name
-
-enum class PoolKind : std::uint8_t { max, avg };
 
 enum class LossKind : std::uint8_t {
   mean_squared_error,
@@ -46,7 +45,5 @@ enum class MetricKind : std::uint8_t {
 };
 const char* name_of(MetricKind kind);
 MetricKind metric_kind(const char* name);
-
-enum class OptimizerKind : std::uint8_t { sgd, adam };
 
 }  // namespace pycnn

@@ -119,8 +119,10 @@ RunRequest make_request(const Plan& plan, const std::vector<py::array>& inputs,
     request.rows = request.own_rows.data();
   }
   for (std::size_t i = 0; i < inputs.size(); ++i) {
-    check_array("input", i, inputs[i], *expected[i], last);
-    request.inputs[i] = inputs[i].data();
+    Value value = *expected[i];
+    if (value.dtype == DType::f32 && has_dtype(inputs[i], DType::u8)) value.dtype = DType::u8;
+    check_array("input", i, inputs[i], value, last);
+    request.inputs[i] = {inputs[i].data(), value.dtype};
   }
   const std::vector<ValueId>& results = plan.graph().outputs();
   PYCNN_CHECK_VALUE(outputs.size() <= results.size(), "plan.run: the graph has ", results.size(),
@@ -185,7 +187,7 @@ thread_local std::string lent_failure;
 
 int run_lent(void* plan, const float* x, float* y) {
   RunRequest request;
-  request.inputs[0] = x;
+  request.inputs[0] = {x};
   request.outputs[0] = y;
   if (PyThread_get_thread_ident() == main_thread) request.interrupted = signal_pending;
   try {
@@ -301,7 +303,7 @@ void register_plan(py::module_& m) {
       .def("capsule", &lend)
       .def("steps", [](const Plan& plan) {
         std::vector<std::string> ops;
-        for (const Step& step : plan.program().steps) ops.push_back(step.op);
+        for (const Step& step : plan.schedule().steps) ops.push_back(step.op);
         return ops;
       });
 }

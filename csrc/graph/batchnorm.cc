@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Batch normalisation over the last axis: y = gamma * (x - mean) / sqrt(var + epsilon) + beta, with
-// the batch's statistics (training) or given ones (inference, frozen layers).
+// the batch's statistics (training) or given ones (inference, frozen layers). An absent gamma is 1,
+// an absent beta or mean 0.
 #include "graph/check.h"
 #include "graph/rules.h"
 
@@ -12,7 +13,6 @@ void check_channels(const Graph& graph, const Node& node,
                     std::initializer_list<const char*> names) {
   const Shape& x = graph.shape(node.inputs[0]);
   check_rows(node, "x", x);
-  check_non_negative(node, "epsilon", node.attrs_as<BatchNormAttrs>().epsilon);
   std::size_t index = 1;
   for (const char* name : names) {
     const ValueId input = node.inputs[index++];
@@ -20,28 +20,18 @@ void check_channels(const Graph& graph, const Node& node,
   }
 }
 
-}  // namespace
-
 Inferred infer_batch_norm_training(const Graph& graph, const Node& node) {
-  check_inputs(graph, node, {{"x"}, {"gamma"}, {"beta"}});
   check_channels(graph, node, {"gamma", "beta"});
   const Shape& x = graph.shape(node.inputs[0]);
   return {.shapes = {x, {x[-1]}, {x[-1]}}};
 }
 
-// beta and mean may be absent, both or neither: then they are zero.
 Inferred infer_batch_norm_inference(const Graph& graph, const Node& node) {
-  check_inputs(
-      graph, node,
-      {{"x"}, {"gamma"}, {"beta", Presence::optional}, {"mean", Presence::optional}, {"var"}});
   check_channels(graph, node, {"gamma", "beta", "mean", "var"});
-  PYCNN_CHECK_VALUE(node.inputs[2].has_value() == node.inputs[3].has_value(),
-                    "batch_norm_inference: beta and mean must be given or absent together");
   return {.shapes = {graph.shape(node.inputs[0])}};
 }
 
 Inferred infer_batch_norm_backward(const Graph& graph, const Node& node) {
-  check_inputs(graph, node, {{"x"}, {"gamma"}, {"mean"}, {"var"}, {"dy"}});
   check_channels(graph, node, {"gamma", "mean", "var"});
   const Shape& x = graph.shape(node.inputs[0]);
   check_shape(node, "dy", x, graph.shape(node.inputs[4]));
@@ -79,6 +69,38 @@ void batch_norm_inference_gradient(GradientTape& tape, const Node& node, ValueId
     tape.accumulate(x, graph.add(OpKind::batch_norm_inference, node.attrs,
                                  {dy, gamma, kNoValue, kNoValue, var}, node.name));
   }
+}
+
+}  // namespace
+
+std::span<const OpDefinition> batchnorm_ops() {
+  static const OpDefinition rows[] = {
+      {.kind = OpKind::batch_norm_training,
+       .name = "batch_norm_training",
+       .inputs = {{"x"}, {"gamma", Presence::optional}, {"beta", Presence::optional}},
+       .attrs = BatchNormAttrs{},
+       .results = 3,
+       .infer = infer_batch_norm_training,
+       .gradient = batch_norm_training_gradient},
+      {.kind = OpKind::batch_norm_inference,
+       .name = "batch_norm_inference",
+       .inputs = {{"x"},
+                  {"gamma", Presence::optional},
+                  {"beta", Presence::optional},
+                  {"mean", Presence::optional},
+                  {"var"}},
+       .attrs = BatchNormAttrs{},
+       .infer = infer_batch_norm_inference,
+       .gradient = batch_norm_inference_gradient},
+      {.kind = OpKind::batch_norm_backward,
+       .name = "batch_norm_backward",
+       .inputs = {{"x"}, {"gamma", Presence::optional}, {"mean"}, {"var"}, {"dy"}},
+       .attrs = BatchNormAttrs{},
+       .results = 3,
+       .in_place = 4,
+       .infer = infer_batch_norm_backward},
+  };
+  return rows;
 }
 
 }  // namespace pycnn

@@ -15,27 +15,18 @@ Shape with_channels(const Shape& shape, dim_t channels) {
 Shape slice_shape(const Node& node, const Shape& x) {
   const auto& [first, count] = node.attrs_as<SliceAttrs>();
   check_rows(node, "x", x);
-  PYCNN_CHECK_VALUE(first >= 0 && count >= 1 && first <= x[-1] - count, name_of(node.op),
-                    ": first and count must lie in the ", x[-1], " channels of x, got ", first,
-                    " and ", count);
+  PYCNN_CHECK_VALUE(first <= x[-1] - count, name_of(node.op), ": first and count must lie in the ",
+                    x[-1], " channels of x, got ", first, " and ", count);
   return with_channels(x, count);
 }
-
-}  // namespace
 
 // concatenate: y[..., first_i + c] = x_i[..., c]
 
 Inferred infer_concatenate(const Graph& graph, const Node& node) {
-  PYCNN_CHECK_VALUE(node.inputs.size() >= 2, "concatenate: expected 2 or more inputs, got ",
-                    node.inputs.size());
   dim_t channels = 0;
   for (std::size_t i = 0; i < node.inputs.size(); ++i) {
     const std::string name = concat("inputs[", i, "]");
     const ValueId v = node.inputs[i];
-    PYCNN_CHECK_VALUE(graph.contains(v), "concatenate: ", name, " is value ", v,
-                      ", this graph has ", graph.values().size());
-    PYCNN_CHECK(graph.value(v).dtype == DType::f32, ErrorKind::dtype, "concatenate: ", name,
-                " must be float32, got ", name_of(graph.value(v).dtype));
     const Shape& x = graph.shape(v);
     check_rows(node, name.c_str(), x);
     check_shape(node, name.c_str(), with_channels(graph.shape(node.inputs[0]), x[-1]), x);
@@ -60,12 +51,10 @@ void concatenate_gradient(GradientTape& tape, const Node& node, ValueId dy) {
 // slice_channels: y[..., c] = x[..., first + c], c < count
 
 Inferred infer_slice_channels(const Graph& graph, const Node& node) {
-  check_inputs(graph, node, {{"x"}});
   return {.shapes = {slice_shape(node, graph.shape(node.inputs[0]))}};
 }
 
 Inferred infer_slice_channels_backward(const Graph& graph, const Node& node) {
-  check_inputs(graph, node, {{"dy"}, {"x"}});
   const Shape& x = graph.shape(node.inputs[1]);
   check_shape(node, "dy", slice_shape(node, x), graph.shape(node.inputs[0]));
   return {.shapes = {x}};
@@ -76,6 +65,30 @@ void slice_channels_gradient(GradientTape& tape, const Node& node, ValueId dy) {
   if (!tape.needs(x)) return;
   tape.accumulate(
       x, tape.graph().add(OpKind::slice_channels_backward, node.attrs, {dy, x}, node.name));
+}
+
+}  // namespace
+
+std::span<const OpDefinition> channels_ops() {
+  static const OpDefinition rows[] = {
+      {.kind = OpKind::concatenate,
+       .name = "concatenate",
+       .inputs = {{"inputs", Presence::repeated}},
+       .infer = infer_concatenate,
+       .gradient = concatenate_gradient},
+      {.kind = OpKind::slice_channels,
+       .name = "slice_channels",
+       .inputs = {{"x"}},
+       .attrs = SliceAttrs{},
+       .infer = infer_slice_channels,
+       .gradient = slice_channels_gradient},
+      {.kind = OpKind::slice_channels_backward,
+       .name = "slice_channels_backward",
+       .inputs = {{"dy"}, {"x", Presence::shape_only}},
+       .attrs = SliceAttrs{},
+       .infer = infer_slice_channels_backward},
+  };
+  return rows;
 }
 
 }  // namespace pycnn

@@ -4,16 +4,12 @@
 #include "graph/rules.h"
 
 namespace pycnn {
+namespace {
 
 // reshape: flatten where `like` is absent, else to the shape of `like`, whose value is not read.
 
 Inferred infer_reshape(const Graph& graph, const Node& node) {
-  const bool to_like = node.inputs.size() == 2;
-  if (to_like) {
-    check_inputs(graph, node, {{"x"}, {"like"}});
-  } else {
-    check_inputs(graph, node, {{"x"}});
-  }
+  const bool to_like = node.inputs[1].has_value();
   const Shape& x = graph.shape(node.inputs[0]);
   PYCNN_CHECK_SHAPE(x.has_batch(), "reshape: x must be (None, ...), got ", x.text());
   const dim_t features = x.with_batch(1).count();
@@ -34,7 +30,6 @@ void reshape_gradient(GradientTape& tape, const Node& node, ValueId dy) {
 // add: y = a + b
 
 Inferred infer_add(const Graph& graph, const Node& node) {
-  check_inputs(graph, node, {{"a"}, {"b"}});
   const Shape& a = graph.shape(node.inputs[0]);
   check_shape(node, "b", a, graph.shape(node.inputs[1]));
   return {.shapes = {a}};
@@ -48,24 +43,11 @@ void add_gradient(GradientTape& tape, const Node& node, ValueId dy) {
 
 // activation: y = f(x), dx = dy * f'(x) with f' expressed by y.
 
-namespace {
-
-void check_activation(const Node& node) {
-  // A negative slope would make y positive for negative x, and y would no longer tell f'.
-  check_non_negative(node, "alpha", node.attrs_as<ActivationAttrs>().alpha);
-}
-
-}  // namespace
-
 Inferred infer_activation(const Graph& graph, const Node& node) {
-  check_inputs(graph, node, {{"x"}});
-  check_activation(node);
   return {.shapes = {graph.shape(node.inputs[0])}};
 }
 
 Inferred infer_activation_backward(const Graph& graph, const Node& node) {
-  check_inputs(graph, node, {{"y"}, {"dy"}});
-  check_activation(node);
   const Shape& y = graph.shape(node.inputs[0]);
   check_shape(node, "dy", y, graph.shape(node.inputs[1]));
   return {.shapes = {y}};
@@ -85,31 +67,69 @@ void activation_gradient(GradientTape& tape, const Node& node, ValueId dy) {
 
 // dropout: its own gradient, with the same random numbers.
 
-namespace {
-
-Inferred infer_dropped(const Node& node, const Shape& shape) {
-  const float rate = node.attrs_as<DropoutAttrs>().rate;
-  PYCNN_CHECK_VALUE(rate >= 0 && rate < 1, name_of(node.op), ": rate must be in [0, 1), got ",
-                    rate);
-  return {.shapes = {shape}};
-}
-
-}  // namespace
-
 Inferred infer_dropout(const Graph& graph, const Node& node) {
-  check_inputs(graph, node, {{"x"}});
-  return infer_dropped(node, graph.shape(node.inputs[0]));
-}
-
-Inferred infer_dropout_backward(const Graph& graph, const Node& node) {
-  check_inputs(graph, node, {{"dy"}});
-  return infer_dropped(node, graph.shape(node.inputs[0]));
+  return {.shapes = {graph.shape(node.inputs[0])}};
 }
 
 void dropout_gradient(GradientTape& tape, const Node& node, ValueId dy) {
   const ValueId x = node.inputs[0];
   if (!tape.needs(x)) return;
   tape.accumulate(x, tape.graph().add(OpKind::dropout_backward, node.attrs, {dy}, node.name));
+}
+
+// Left open: alpha, as Keras has it.
+void resolve_activation(const Graph&, Node& node, const Open& open) {
+  auto& attrs = std::get<ActivationAttrs>(node.attrs);
+  if (!open.lacks("alpha")) return;
+  attrs.alpha = attrs.kind == ActivationKind::leaky_relu ? 0.2f
+                : attrs.kind == ActivationKind::elu      ? 1.0f
+                                                         : 0.0f;
+}
+
+}  // namespace
+
+std::span<const OpDefinition> elementwise_ops() {
+  static const OpDefinition rows[] = {
+      {.kind = OpKind::reshape,
+       .name = "reshape",
+       .inputs = {{"x"}, {"like", Presence::optional_shape_only}},
+       .infer = infer_reshape,
+       .gradient = reshape_gradient},
+      {.kind = OpKind::add,
+       .name = "add",
+       .inputs = {{"a"}, {"b"}},
+       .in_place = 0,
+       .infer = infer_add,
+       .gradient = add_gradient},
+      {.kind = OpKind::activation,
+       .name = "activation",
+       .inputs = {{"x"}},
+       .attrs = ActivationAttrs{},
+       .in_place = 0,
+       .infer = infer_activation,
+       .gradient = activation_gradient,
+       .resolve = resolve_activation},
+      {.kind = OpKind::activation_backward,
+       .name = "activation_backward",
+       .inputs = {{"y"}, {"dy"}},
+       .attrs = ActivationAttrs{},
+       .in_place = 1,
+       .infer = infer_activation_backward},
+      {.kind = OpKind::dropout,
+       .name = "dropout",
+       .inputs = {{"x"}},
+       .attrs = DropoutAttrs{},
+       .in_place = 0,
+       .infer = infer_dropout,
+       .gradient = dropout_gradient},
+      {.kind = OpKind::dropout_backward,
+       .name = "dropout_backward",
+       .inputs = {{"dy"}},
+       .attrs = DropoutAttrs{},
+       .in_place = 0,
+       .infer = infer_dropout},
+  };
+  return rows;
 }
 
 }  // namespace pycnn

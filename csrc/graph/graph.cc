@@ -3,12 +3,21 @@
 
 #include <utility>
 
-#include "graph/op.h"
+#include "graph/check.h"
+#include "graph/rules.h"
 
 namespace pycnn {
 namespace {
 
-void check_extents(const std::string& who, const Shape& shape) {
+bool has_unique_name(OpKind op) { return op == OpKind::input || op == OpKind::parameter; }
+
+std::string title_of(const Node& node) {
+  return has_unique_name(node.op) ? concat(name_of(node.op), " '", node.name, "'")
+                                  : std::string(name_of(node.op));
+}
+
+void check_extents(const Node& node, const Shape& shape) {
+  const std::string who = title_of(node) + (has_unique_name(node.op) ? "" : ": output");
   for (int axis = shape.has_batch() ? 1 : 0; axis < shape.rank(); ++axis) {
     PYCNN_CHECK_SHAPE(shape[axis] >= 1, who, ": every extent must be >= 1, got ", shape.text());
   }
@@ -16,59 +25,77 @@ void check_extents(const std::string& who, const Shape& shape) {
                     " has too many elements");
 }
 
-Inferred infer(const Graph& graph, const Node& node) {
+Inferred infer(const Graph& graph, Node& node) {
   const OpDefinition& op = definition(node.op);
-  PYCNN_CHECK_VALUE(op.infer != nullptr, op.name, ": use Graph::", op.name, ", not Graph::add");
-  PYCNN_CHECK_VALUE(node.attrs.index() == op.attrs_index, op.name,
+  PYCNN_CHECK_VALUE(node.attrs.index() == op.attrs.index(), op.name,
                     ": got the attributes of another op");
+  check_inputs(graph, node);
+  check_attributes(node);
   Inferred inferred = op.infer(graph, node);
-  for (const Shape& shape : inferred.shapes) check_extents(concat(op.name, ": output"), shape);
+  for (const Shape& shape : inferred.shapes) check_extents(node, shape);
   return inferred;
+}
+
+Inferred infer_input(const Graph&, const Node& node) {
+  const auto& attrs = node.attrs_as<InputAttrs>();
+  PYCNN_CHECK_SHAPE(attrs.shape.has_batch(), title_of(node),
+                    ": shape must lead with the batch axis (None), got ", attrs.shape.text());
+  return {.shapes = {attrs.shape}, .dtypes = {attrs.dtype}};
+}
+
+Inferred infer_parameter(const Graph&, const Node& node) {
+  const Shape& shape = node.attrs_as<ParameterAttrs>().shape;
+  PYCNN_CHECK_SHAPE(!shape.has_batch(), title_of(node), ": shape has a batch axis, got ",
+                    shape.text());
+  return {.shapes = {shape}};
 }
 
 }  // namespace
 
+std::span<const OpDefinition> graph_ops() {
+  static const OpDefinition rows[] = {
+      {.kind = OpKind::input,
+       .name = "input",
+       .inputs = {},
+       .attrs = InputAttrs{},
+       .infer = infer_input},
+      {.kind = OpKind::parameter,
+       .name = "parameter",
+       .inputs = {},
+       .attrs = ParameterAttrs{},
+       .infer = infer_parameter},
+  };
+  return rows;
+}
+
 ValueId Graph::input(const std::string& name, const Shape& shape, DType dtype) {
-  PYCNN_CHECK_SHAPE(shape.has_batch(), "input '", name,
-                    "': shape must lead with the batch axis (None), got ", shape.text());
-  return append_named({.op = OpKind::input, .name = name}, shape, dtype);
+  return add(OpKind::input, InputAttrs{shape, dtype}, {}, name);
 }
 
 ValueId Graph::parameter(const std::string& name, const Shape& shape, bool trainable) {
-  PYCNN_CHECK_SHAPE(!shape.has_batch(), "parameter '", name, "': shape has a batch axis, got ",
-                    shape.text());
-  return append_named({.op = OpKind::parameter, .name = name, .trainable = trainable}, shape,
-                      DType::f32);
+  return add(OpKind::parameter, ParameterAttrs{shape, trainable}, {}, name);
 }
 
-ValueId Graph::append_named(Node node, const Shape& shape, DType dtype) {
-  const std::string name = node.name;
-  const std::string who = concat(name_of(node.op), " '", name, "'");
-  PYCNN_CHECK_VALUE(!name.empty(), name_of(node.op), ": name must not be empty");
-  PYCNN_CHECK_VALUE(!named_.contains(name), who, ": the graph already has an input or parameter ",
-                    "of this name");
-  check_extents(who, shape);
-  Addition addition(*this);
-  const ValueId value = append(std::move(node), {.shapes = {shape}, .dtypes = {dtype}});
-  named_.emplace(name, value);
-  addition.complete();
-  return value;
-}
-
-ValueId Graph::add(OpKind op, Attrs attrs, const std::vector<ValueId>& inputs,
-                   const std::string& name) {
-  Node node{.op = op, .attrs = std::move(attrs), .inputs = inputs, .name = name};
+ValueId Graph::add(OpKind op, Attrs attrs, std::vector<ValueId> inputs, const std::string& name) {
+  Node node{.op = op, .attrs = std::move(attrs), .inputs = std::move(inputs), .name = name};
+  const bool unique = has_unique_name(op);
+  PYCNN_CHECK_VALUE(!unique || !name.empty(), name_of(op), ": name must not be empty");
+  PYCNN_CHECK_VALUE(!unique || !named_.contains(name), title_of(node),
+                    ": the graph already has an input or parameter of this name");
   try {
     const Inferred inferred = infer(*this, node);
-    return append(std::move(node), inferred);
+    Addition addition(*this);
+    const ValueId first = append(std::move(node), inferred);
+    if (unique) named_.emplace(name, first);
+    addition.complete();
+    return first;
   } catch (const Error& error) {
-    if (name.empty()) throw;
+    if (unique || name.empty()) throw;
     throw Error(error.kind(), concat(error.what(), " (layer '", name, "')"));
   }
 }
 
 ValueId Graph::append(Node node, const Inferred& inferred) {
-  Addition addition(*this);
   node.macs = inferred.macs;
   node.taps = inferred.taps;
   for (std::size_t i = 0; i < inferred.shapes.size(); ++i) {
@@ -80,7 +107,6 @@ ValueId Graph::append(Node node, const Inferred& inferred) {
   }
   const ValueId first = node.outputs.empty() ? kNoValue : node.outputs.front();
   nodes_.push_back(std::move(node));
-  addition.complete();
   return first;
 }
 

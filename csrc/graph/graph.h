@@ -5,13 +5,13 @@
 
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <variant>
 #include <vector>
 
 #include "base/error.h"
 #include "base/id.h"
-#include "base/shape.h"
-#include "base/types.h"
+#include "graph/attrs.h"
 
 namespace pycnn {
 
@@ -68,63 +68,6 @@ enum class OpKind : std::uint8_t {
 };
 const char* name_of(OpKind op);
 
-// act, pool and norm_epsilon of conv2d and dense are set by plan/fuse only
-struct Conv2dAttrs {
-  Size2d stride, dilation;
-  Pad2d pad;
-  dim_t groups = 1;
-  ActivationKind act = ActivationKind::linear;
-  Size2d pool{0, 0};            // windows of a max pooling that follows; {0, 0}: none
-  Size2d output_padding{0, 0};  // of conv2d_transpose, see TransposedPadding
-  float norm_epsilon = 0;       // of a batch norm folded into the weights
-};
-struct DenseAttrs {
-  ActivationKind act = ActivationKind::linear;
-  float norm_epsilon = 0;
-};
-struct Pool2dAttrs {
-  Size2d window, stride;
-  Pad2d pad;
-};
-struct Upsample2dAttrs {
-  Size2d factor;
-};
-struct SliceAttrs {
-  dim_t first = 0, count = 1;  // channels
-};
-struct ActivationAttrs {
-  ActivationKind kind = ActivationKind::linear;
-  float alpha = 0;
-};
-struct DropoutAttrs {
-  float rate = 0;
-  std::uint32_t stream = 0;  // of random numbers; the seed and the step come at run time
-};
-struct BatchNormAttrs {
-  float epsilon = 1e-3f;
-};
-struct MovingAverageAttrs {
-  float momentum = 0.99f;
-};
-struct LossAttrs {
-  LossKind kind = LossKind::mean_squared_error;
-  bool from_logits = false;
-};
-struct MetricAttrs {
-  MetricKind kind = MetricKind::accuracy;
-  float threshold = 0.5f;
-};
-struct SgdAttrs {
-  float momentum = 0, weight_decay = 0;
-  bool nesterov = false;
-};
-struct AdamAttrs {
-  float beta_1 = 0.9f, beta_2 = 0.999f, epsilon = 1e-7f, weight_decay = 0;
-};
-using Attrs = std::variant<std::monostate, Conv2dAttrs, DenseAttrs, Pool2dAttrs, Upsample2dAttrs,
-                           SliceAttrs, ActivationAttrs, DropoutAttrs, BatchNormAttrs,
-                           MovingAverageAttrs, LossAttrs, MetricAttrs, SgdAttrs, AdamAttrs>;
-
 struct Value {
   Shape shape;
   DType dtype = DType::f32;
@@ -139,8 +82,7 @@ struct Node {
   Attrs attrs = {};
   std::vector<ValueId> inputs = {};  // kNoValue marks an absent optional input
   std::vector<ValueId> outputs = {};
-  std::string name = {};   // of the layer that made it
-  bool trainable = false;  // parameters only
+  std::string name = {};  // of the layer that made it
   dim_t macs = 0;   // multiply-accumulates per sample (convolutions, dense and their backwards)
   double taps = 0;  // that pools read per sample, at most
 
@@ -156,9 +98,9 @@ class Graph {
   ValueId input(const std::string& name, const Shape& shape, DType dtype = DType::f32);
   ValueId parameter(const std::string& name, const Shape& shape, bool trainable);
   // Checks the arguments, infers the outputs' shapes, appends the node; returns its first output
-  // (kNoValue for optimizers and moving averages, which have none).
-  ValueId add(OpKind op, Attrs attrs, const std::vector<ValueId>& inputs,
-              const std::string& name = "");
+  // (kNoValue for optimizers and moving averages, which have none). Optional inputs may be kNoValue
+  // or, at the end, left out.
+  ValueId add(OpKind op, Attrs attrs, std::vector<ValueId> inputs, const std::string& name = "");
 
   const IdVector<NodeId, Node>& nodes() const { return nodes_; }
   const IdVector<ValueId, Value>& values() const { return values_; }
@@ -171,9 +113,6 @@ class Graph {
 
   void mark_output(ValueId id);  // kept by every plan, readable after a run; in call order
   const std::vector<ValueId>& outputs() const { return outputs_; }
-
-  // For plan/fuse.cc: a value whose node now computes something of another shape.
-  void set_shape(ValueId id, const Shape& shape) { values_[id].shape = shape; }
 
   // Takes back the nodes that were added during its life, unless they are all there.
   class Addition {
@@ -197,7 +136,6 @@ class Graph {
 
  private:
   ValueId append(Node node, const Inferred& inferred);
-  ValueId append_named(Node node, const Shape& shape, DType dtype);
 
   IdVector<NodeId, Node> nodes_;
   IdVector<ValueId, Value> values_;

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // Losses and metrics: y_true, y_pred (None, ..., classes) -> scalar, the mean over all rows.
-#include <cmath>
-
 #include "graph/check.h"
 #include "graph/rules.h"
 
@@ -12,8 +10,9 @@ enum class Labels { dense, sparse };  // one number per class, or one class inde
 
 void check_labels(const Graph& graph, const Node& node, Labels labels) {
   const bool sparse = labels == Labels::sparse;
-  check_inputs(graph, node,
-               {{.name = "y_true", .dtype = sparse ? DType::i32 : DType::f32}, {"y_pred"}});
+  const DType wanted = sparse ? DType::i32 : DType::f32, got = graph.value(node.inputs[0]).dtype;
+  PYCNN_CHECK(got == wanted, ErrorKind::dtype, name_of(node.op), ": y_true must be ",
+              name_of(wanted), ", got ", name_of(got));
   const Shape& y_pred = graph.shape(node.inputs[1]);
   check_rows(node, "y_pred", y_pred);
   const Shape rows(y_pred.dims().first(static_cast<std::size_t>(y_pred.rank() - 1)));
@@ -41,22 +40,6 @@ ValueId logits_of(const Graph& graph, LossKind kind, ValueId y) {
   return (binary ? sigmoid : softmax) ? node.inputs[0] : ValueId();
 }
 
-}  // namespace
-
-ValueId append_loss(Graph& graph, LossAttrs attrs, ValueId y_true, ValueId y_pred,
-                    const std::string& name) {
-  const bool probabilities = !attrs.from_logits && attrs.kind != LossKind::mean_squared_error;
-  const ValueId logits = probabilities && graph.values().contains(y_pred)
-                             ? logits_of(graph, attrs.kind, y_pred)
-                             : ValueId();
-  if (logits.has_value()) {
-    attrs.from_logits = true;
-    const bool same = graph.shape(logits) == graph.shape(y_pred);
-    y_pred = same ? logits : graph.add(OpKind::reshape, {}, {logits, y_pred}, name);
-  }
-  return graph.add(OpKind::loss, attrs, {y_true, y_pred}, name);
-}
-
 Inferred infer_loss(const Graph& graph, const Node& node) {
   check_loss(graph, node);
   return {.shapes = {Shape{}}};
@@ -76,12 +59,48 @@ void loss_gradient(GradientTape& tape, const Node& node, ValueId /*dy*/) {
 }
 
 Inferred infer_metric(const Graph& graph, const Node& node) {
-  const auto& attrs = node.attrs_as<MetricAttrs>();
-  PYCNN_CHECK_VALUE(std::isfinite(attrs.threshold), "metric: threshold must be finite, got ",
-                    attrs.threshold);
-  const bool sparse = attrs.kind == MetricKind::sparse_categorical_accuracy;
+  const bool sparse = node.attrs_as<MetricAttrs>().kind == MetricKind::sparse_categorical_accuracy;
   check_labels(graph, node, sparse ? Labels::sparse : Labels::dense);
   return {.shapes = {Shape{}}};
+}
+
+}  // namespace
+
+ValueId append_loss(Graph& graph, LossAttrs attrs, ValueId y_true, ValueId y_pred,
+                    const std::string& name) {
+  const bool probabilities = !attrs.from_logits && attrs.kind != LossKind::mean_squared_error;
+  const ValueId logits = probabilities && graph.values().contains(y_pred)
+                             ? logits_of(graph, attrs.kind, y_pred)
+                             : ValueId();
+  if (logits.has_value()) {
+    attrs.from_logits = true;
+    const bool same = graph.shape(logits) == graph.shape(y_pred);
+    y_pred = same ? logits : graph.add(OpKind::reshape, {}, {logits, y_pred}, name);
+  }
+  return graph.add(OpKind::loss, attrs, {y_true, y_pred}, name);
+}
+
+std::span<const OpDefinition> loss_ops() {
+  static const OpDefinition rows[] = {
+      {.kind = OpKind::loss,
+       .name = "loss",
+       .inputs = {{"y_true", Presence::required, std::nullopt}, {"y_pred"}},
+       .attrs = LossAttrs{},
+       .infer = infer_loss,
+       .gradient = loss_gradient},
+      {.kind = OpKind::loss_backward,
+       .name = "loss_backward",
+       .inputs = {{"y_true", Presence::required, std::nullopt}, {"y_pred"}},
+       .attrs = LossAttrs{},
+       .in_place = 1,
+       .infer = infer_loss_backward},
+      {.kind = OpKind::metric,
+       .name = "metric",
+       .inputs = {{"y_true", Presence::required, std::nullopt}, {"y_pred"}},
+       .attrs = MetricAttrs{},
+       .infer = infer_metric},
+  };
+  return rows;
 }
 
 }  // namespace pycnn

@@ -31,6 +31,76 @@ double taps_of(const Pool2dShape& s) {
          static_cast<double>(std::min(s.R, s.H) * std::min(s.S, s.W));
 }
 
+// max_pool2d: y and arg, the position of the maximum inside its window.
+
+Inferred infer_max_pool2d(const Graph& graph, const Node& node) {
+  const Pool2dShape s = checked_shape(node, graph.shape(node.inputs[0]));
+  const Shape y = output_shape(s);
+  return {.shapes = {y, y}, .dtypes = {DType::f32, DType::u8}, .taps = taps_of(s)};
+}
+
+Inferred infer_max_pool2d_backward(const Graph& graph, const Node& node) {
+  const Shape& x = graph.shape(node.inputs[2]);
+  const Pool2dShape s = checked_shape(node, x);
+  const Shape y = output_shape(s);
+  check_shape(node, "arg", y, graph.shape(node.inputs[0]));
+  check_shape(node, "dy", y, graph.shape(node.inputs[1]));
+  return {.shapes = {x}, .taps = taps_of(s)};
+}
+
+void max_pool2d_gradient(GradientTape& tape, const Node& node, ValueId dy) {
+  const ValueId x = node.inputs[0], arg = node.outputs[1];
+  if (!tape.needs(x)) return;
+  tape.accumulate(
+      x, tape.graph().add(OpKind::max_pool2d_backward, node.attrs, {arg, dy, x}, node.name));
+}
+
+// avg_pool2d: the mean over the window's pixels inside the image.
+
+Inferred infer_avg_pool2d(const Graph& graph, const Node& node) {
+  const Pool2dShape s = checked_shape(node, graph.shape(node.inputs[0]));
+  return {.shapes = {output_shape(s)}, .taps = taps_of(s)};
+}
+
+Inferred infer_avg_pool2d_backward(const Graph& graph, const Node& node) {
+  const Shape& x = graph.shape(node.inputs[1]);
+  const Pool2dShape s = checked_shape(node, x);
+  check_shape(node, "dy", output_shape(s), graph.shape(node.inputs[0]));
+  return {.shapes = {x}, .taps = taps_of(s)};
+}
+
+void avg_pool2d_gradient(GradientTape& tape, const Node& node, ValueId dy) {
+  const ValueId x = node.inputs[0];
+  if (!tape.needs(x)) return;
+  tape.accumulate(x, tape.graph().add(OpKind::avg_pool2d_backward, node.attrs, {dy, x}, node.name));
+}
+
+// global_avg_pool2d: the mean over all pixels.
+
+Inferred infer_global_avg_pool2d(const Graph& graph, const Node& node) {
+  const Shape& x = graph.shape(node.inputs[0]);
+  check_images(node, "x", x);
+  return {.shapes = {Shape{kBatch, x[3]}}};
+}
+
+Inferred infer_global_avg_pool2d_backward(const Graph& graph, const Node& node) {
+  const Shape& x = graph.shape(node.inputs[1]);
+  check_images(node, "x", x);
+  check_shape(node, "dy", {kBatch, x[3]}, graph.shape(node.inputs[0]));
+  return {.shapes = {x}};
+}
+
+void global_avg_pool2d_gradient(GradientTape& tape, const Node& node, ValueId dy) {
+  const ValueId x = node.inputs[0];
+  if (!tape.needs(x)) return;
+  tape.accumulate(x, tape.graph().add(OpKind::global_avg_pool2d_backward, {}, {dy, x}, node.name));
+}
+
+void resolve_pool2d(const Graph& graph, Node& node, const Open& open) {
+  const Size2d window = std::get<Pool2dAttrs>(node.attrs).window;
+  resolve_windows(graph, node, 0, {window.h, window.w, 1, 1}, open);
+}
+
 }  // namespace
 
 Pool2dShape pool2d_shape(const Node& node, const Shape& x) {
@@ -55,75 +125,43 @@ Pool2dShape pool2d_shape(const Node& node, const Shape& x) {
   return s;
 }
 
-// max_pool2d: y and arg, the position of the maximum inside its window.
-
-Inferred infer_max_pool2d(const Graph& graph, const Node& node) {
-  check_inputs(graph, node, {{"x"}});
-  const Pool2dShape s = checked_shape(node, graph.shape(node.inputs[0]));
-  const Shape y = output_shape(s);
-  return {.shapes = {y, y}, .dtypes = {DType::f32, DType::u8}, .taps = taps_of(s)};
-}
-
-Inferred infer_max_pool2d_backward(const Graph& graph, const Node& node) {
-  check_inputs(graph, node, {{.name = "arg", .dtype = DType::u8}, {"dy"}, {"x"}});
-  const Shape& x = graph.shape(node.inputs[2]);
-  const Pool2dShape s = checked_shape(node, x);
-  const Shape y = output_shape(s);
-  check_shape(node, "arg", y, graph.shape(node.inputs[0]));
-  check_shape(node, "dy", y, graph.shape(node.inputs[1]));
-  return {.shapes = {x}, .taps = taps_of(s)};
-}
-
-void max_pool2d_gradient(GradientTape& tape, const Node& node, ValueId dy) {
-  const ValueId x = node.inputs[0], arg = node.outputs[1];
-  if (!tape.needs(x)) return;
-  tape.accumulate(
-      x, tape.graph().add(OpKind::max_pool2d_backward, node.attrs, {arg, dy, x}, node.name));
-}
-
-// avg_pool2d: the mean over the window's pixels inside the image.
-
-Inferred infer_avg_pool2d(const Graph& graph, const Node& node) {
-  check_inputs(graph, node, {{"x"}});
-  const Pool2dShape s = checked_shape(node, graph.shape(node.inputs[0]));
-  return {.shapes = {output_shape(s)}, .taps = taps_of(s)};
-}
-
-Inferred infer_avg_pool2d_backward(const Graph& graph, const Node& node) {
-  check_inputs(graph, node, {{"dy"}, {"x"}});
-  const Shape& x = graph.shape(node.inputs[1]);
-  const Pool2dShape s = checked_shape(node, x);
-  check_shape(node, "dy", output_shape(s), graph.shape(node.inputs[0]));
-  return {.shapes = {x}, .taps = taps_of(s)};
-}
-
-void avg_pool2d_gradient(GradientTape& tape, const Node& node, ValueId dy) {
-  const ValueId x = node.inputs[0];
-  if (!tape.needs(x)) return;
-  tape.accumulate(x, tape.graph().add(OpKind::avg_pool2d_backward, node.attrs, {dy, x}, node.name));
-}
-
-// global_avg_pool2d: the mean over all pixels.
-
-Inferred infer_global_avg_pool2d(const Graph& graph, const Node& node) {
-  check_inputs(graph, node, {{"x"}});
-  const Shape& x = graph.shape(node.inputs[0]);
-  check_images(node, "x", x);
-  return {.shapes = {Shape{kBatch, x[3]}}};
-}
-
-Inferred infer_global_avg_pool2d_backward(const Graph& graph, const Node& node) {
-  check_inputs(graph, node, {{"dy"}, {"x"}});
-  const Shape& x = graph.shape(node.inputs[1]);
-  check_images(node, "x", x);
-  check_shape(node, "dy", {kBatch, x[3]}, graph.shape(node.inputs[0]));
-  return {.shapes = {x}};
-}
-
-void global_avg_pool2d_gradient(GradientTape& tape, const Node& node, ValueId dy) {
-  const ValueId x = node.inputs[0];
-  if (!tape.needs(x)) return;
-  tape.accumulate(x, tape.graph().add(OpKind::global_avg_pool2d_backward, {}, {dy, x}, node.name));
+std::span<const OpDefinition> pool2d_ops() {
+  static const OpDefinition rows[] = {
+      {.kind = OpKind::max_pool2d,
+       .name = "max_pool2d",
+       .inputs = {{"x"}},
+       .attrs = Pool2dAttrs{},
+       .infer = infer_max_pool2d,
+       .gradient = max_pool2d_gradient,
+       .resolve = resolve_pool2d},
+      {.kind = OpKind::max_pool2d_backward,
+       .name = "max_pool2d_backward",
+       .inputs = {{"arg", Presence::required, DType::u8}, {"dy"}, {"x", Presence::shape_only}},
+       .attrs = Pool2dAttrs{},
+       .infer = infer_max_pool2d_backward},
+      {.kind = OpKind::avg_pool2d,
+       .name = "avg_pool2d",
+       .inputs = {{"x"}},
+       .attrs = Pool2dAttrs{},
+       .infer = infer_avg_pool2d,
+       .gradient = avg_pool2d_gradient,
+       .resolve = resolve_pool2d},
+      {.kind = OpKind::avg_pool2d_backward,
+       .name = "avg_pool2d_backward",
+       .inputs = {{"dy"}, {"x", Presence::shape_only}},
+       .attrs = Pool2dAttrs{},
+       .infer = infer_avg_pool2d_backward},
+      {.kind = OpKind::global_avg_pool2d,
+       .name = "global_avg_pool2d",
+       .inputs = {{"x"}},
+       .infer = infer_global_avg_pool2d,
+       .gradient = global_avg_pool2d_gradient},
+      {.kind = OpKind::global_avg_pool2d_backward,
+       .name = "global_avg_pool2d_backward",
+       .inputs = {{"dy"}, {"x", Presence::shape_only}},
+       .infer = infer_global_avg_pool2d_backward},
+  };
+  return rows;
 }
 
 }  // namespace pycnn

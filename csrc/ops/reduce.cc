@@ -121,6 +121,10 @@ Moments combine_moments(const RowReduction& op, float* workspace, dim_t c, dim_t
   return all;
 }
 
+float or_else(const float* values, dim_t c, float absent) {
+  return values != nullptr ? values[c] : absent;
+}
+
 dim_t rows_per_chunk(dim_t C) {
   return std::max(kChunkFloats / std::min(C, kColumnBlock), kChunkRows);
 }
@@ -181,7 +185,7 @@ BatchNorm make_batch_norm(dim_t rows, dim_t C, float epsilon, Isa isa) {
 void batch_norm_training_forward(const BatchNorm& op, const float* x, const float* gamma,
                                  const float* beta, float* y, float* mean, float* var,
                                  float* workspace, Worker& worker) noexcept {
-  assert(x != nullptr && gamma != nullptr && beta != nullptr && y != nullptr);
+  assert(x != nullptr && y != nullptr);
   assert(mean != nullptr && var != nullptr);
   const RowReduction& rows = op.reduction;
   for_tiles(rows, worker, [&](const Tile& tile) noexcept {
@@ -199,12 +203,12 @@ void batch_norm_training_forward(const BatchNorm& op, const float* x, const floa
     for (dim_t i = 0; i < count; ++i) {
       const dim_t c = first + i;
       const double variance = all.m2[i] / static_cast<double>(rows.rows);
-      const double factor = gamma[c] / std::sqrt(variance + op.epsilon);
+      const double factor = or_else(gamma, c, 1) / std::sqrt(variance + op.epsilon);
       mean[c] = static_cast<float>(all.mean[i]);
       var[c] = static_cast<float>(variance);
       scale[c] = static_cast<float>(factor);
       // y is taken from x - mean[c]; what rounding took off the mean goes here.
-      shift[c] = static_cast<float>(beta[c] - (all.mean[i] - mean[c]) * factor);
+      shift[c] = static_cast<float>(or_else(beta, c, 0) - (all.mean[i] - mean[c]) * factor);
     }
   });
   for_rows(rows, worker, [&](dim_t i, dim_t count) noexcept {
@@ -215,13 +219,13 @@ void batch_norm_training_forward(const BatchNorm& op, const float* x, const floa
 void batch_norm_inference_forward(const BatchNorm& op, const float* x, const float* gamma,
                                   const float* beta, const float* mean, const float* var, float* y,
                                   float* workspace, Worker& worker) noexcept {
-  assert(x != nullptr && gamma != nullptr && var != nullptr && y != nullptr);
+  assert(x != nullptr && var != nullptr && y != nullptr);
   const RowReduction& rows = op.reduction;
   float* const scale = coefficient(rows, workspace, 0);
   float* const zeros = coefficient(rows, workspace, 1);
   for_channels(rows, worker, [&](dim_t first, dim_t count) noexcept {
     for (dim_t c = first; c < first + count; ++c) {
-      scale[c] = static_cast<float>(gamma[c] / std::sqrt(double{var[c]} + op.epsilon));
+      scale[c] = static_cast<float>(or_else(gamma, c, 1) / std::sqrt(double{var[c]} + op.epsilon));
       zeros[c] = 0;
     }
   });
@@ -237,7 +241,7 @@ void batch_norm_inference_forward(const BatchNorm& op, const float* x, const flo
 void batch_norm_backward(const BatchNorm& op, const float* x, const float* gamma, const float* mean,
                          const float* var, const float* dy, float* dx, float* dgamma, float* dbeta,
                          float* workspace, Worker& worker) noexcept {
-  assert(x != nullptr && gamma != nullptr && mean != nullptr && var != nullptr && dy != nullptr);
+  assert(x != nullptr && mean != nullptr && var != nullptr && dy != nullptr);
   assert(dx != nullptr && dgamma != nullptr && dbeta != nullptr && dx != x);
   const RowReduction& rows = op.reduction;
   for_tiles(rows, worker, [&](const Tile& tile) noexcept {
@@ -255,7 +259,8 @@ void batch_norm_backward(const BatchNorm& op, const float* x, const float* gamma
     const double inverse = 1.0 / static_cast<double>(rows.rows);
     for (dim_t i = 0; i < count; ++i) {
       const dim_t c = first + i;
-      const double r = 1 / std::sqrt(double{var[c]} + op.epsilon), factor = gamma[c] * r;
+      const double r = 1 / std::sqrt(double{var[c]} + op.epsilon),
+                   factor = or_else(gamma, c, 1) * r;
       dbeta[c] = static_cast<float>(sum_dy[i]);
       dgamma[c] = static_cast<float>(sum_dyx[i] * r);
       k1[c] = static_cast<float>(factor);

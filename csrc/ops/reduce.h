@@ -45,11 +45,11 @@ BatchNorm make_batch_norm(dim_t rows, dim_t C, float epsilon, Isa isa);
 
 // mean, var (biased) over rows; y = gamma*(x-mean)/sqrt(var+epsilon) + beta. The variance comes
 // from squared deviations (per-chunk mean and sum of squares, combined in double by Chan's
-// formula).
+// formula). An absent gamma is 1, an absent beta or mean 0.
 void batch_norm_training_forward(const BatchNorm& op, const float* x, const float* gamma,
                                  const float* beta, float* y, float* mean, float* var,
                                  float* workspace, Worker& worker) noexcept;
-// With mean and var given; mean and beta may be null (= 0): the gradient through a frozen layer.
+// With mean and var given.
 void batch_norm_inference_forward(const BatchNorm& op, const float* x, const float* gamma,
                                   const float* beta, const float* mean, const float* var, float* y,
                                   float* workspace, Worker& worker) noexcept;

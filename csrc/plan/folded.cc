@@ -31,10 +31,13 @@ void FoldedWeights::fold() noexcept {
   const FoldSource& s = source_;
   const FloatMode mode;
   for (dim_t k = 0; k < layout_.K; ++k) {
-    const double scale = s.gamma[k] / std::sqrt(double{s.var[k]} + s.epsilon);
+    const double gamma = s.gamma == nullptr ? 1.0 : double{s.gamma[k]};
+    const double beta = s.beta == nullptr ? 0.0 : double{s.beta[k]};
+    const double mean = s.mean == nullptr ? 0.0 : double{s.mean[k]};
+    const double scale = gamma / std::sqrt(double{s.var[k]} + s.epsilon);
     const double bias = s.bias == nullptr ? 0.0 : double{s.bias[k]};
     scale_[static_cast<std::size_t>(k)] = scale;
-    this->bias()[k] = static_cast<float>(s.beta[k] + (bias - s.mean[k]) * scale);
+    this->bias()[k] = static_cast<float>(beta + (bias - mean) * scale);
   }
   scale_weights(layout_, s.w, scale_.data(), kernel());
 }

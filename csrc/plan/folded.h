@@ -18,7 +18,7 @@
 
 namespace pycnn {
 
-struct FoldSource {  // of parameters; bias may be null
+struct FoldSource {  // of parameters; null where absent, w and var never
   const float *w, *bias, *gamma, *beta, *mean, *var;
   float epsilon;
   bool operator==(const FoldSource&) const = default;

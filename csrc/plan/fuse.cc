@@ -13,38 +13,27 @@ bool is_product(OpKind op) {
 bool is_backward_data(OpKind op) {
   return op == OpKind::conv2d_backward_data || op == OpKind::dense_backward_data;
 }
-ActivationKind& epilogue_act(Node& node) {
-  if (auto* conv = std::get_if<Conv2dAttrs>(&node.attrs)) return conv->act;
-  if (!std::holds_alternative<DenseAttrs>(node.attrs)) node.attrs = DenseAttrs{};
-  return std::get<DenseAttrs>(node.attrs).act;
-}
-
 bool fits_epilogue(const Node& activation) {
   const ActivationKind kind = activation.attrs_as<ActivationAttrs>().kind;
   return kind == ActivationKind::relu || kind == ActivationKind::relu6;
 }
 
-float& norm_epsilon(Node& node) {
-  if (auto* conv = std::get_if<Conv2dAttrs>(&node.attrs)) return conv->norm_epsilon;
-  return std::get<DenseAttrs>(node.attrs).norm_epsilon;
-}
-
 class Fuser {
  public:
-  explicit Fuser(Graph& graph)
+  explicit Fuser(const Graph& graph)
       : graph_(graph),
-        nodes_(graph.nodes()),
         uses_(graph.values().size()),
         mentions_(graph.values().size()),
         producer_(graph.values().size()),
         dead_(graph.nodes().size()) {
-    for (std::size_t i = 0; i < nodes_.size(); ++i) {
-      const NodeId id(i);
-      for_each_read(nodes_[id], [&](ValueId v) { ++uses_[v]; });
-      for (const ValueId v : nodes_[id].inputs) {
-        if (v.has_value()) ++mentions_[v];
-      }
-      for (const ValueId v : nodes_[id].outputs) producer_[v] = id;
+    for (const Value& value : graph.values()) shapes_.push_back(value.shape);
+    for (const Node& node : graph.nodes()) {
+      const NodeId id = nodes_.push_back({node});
+      for_each_input(nodes_[id], [&](ValueId v, bool read) {
+        ++mentions_[v];
+        if (read) ++uses_[v];
+      });
+      for (const ValueId v : node.outputs) producer_[v] = id;
     }
     for (const ValueId v : graph.outputs()) {
       ++uses_[v];
@@ -52,7 +41,7 @@ class Fuser {
     }
   }
 
-  std::vector<Node> run() {
+  FusedGraph run() {
     drop_unneeded();
     const bool trains =
         std::any_of(nodes_.begin(), nodes_.end(), [](const Node& n) { return is_update(n.op); });
@@ -64,9 +53,9 @@ class Fuser {
     for_each_node(OpKind::activation_backward, [&](NodeId i) { fuse_gate(i); });
     for_each_node(OpKind::max_pool2d, [&](NodeId i) { fuse_pool(i); });
     for_each_node(OpKind::max_pool2d_backward, [&](NodeId i) { fuse_unpool(i); });
-    std::vector<Node> result;
+    FusedGraph result{.nodes = {}, .shapes = std::move(shapes_)};
     for (std::size_t i = 0; i < nodes_.size(); ++i) {
-      if (!dead_[NodeId(i)]) result.push_back(nodes_[NodeId(i)]);
+      if (!dead_[NodeId(i)]) result.nodes.push_back(nodes_[NodeId(i)]);
     }
     return result;
   }
@@ -80,14 +69,7 @@ class Fuser {
     }
   }
 
-  template <class Visit>
-  static void for_each_read(const Node& node, Visit visit) {
-    for (std::size_t j = 0; j < node.inputs.size(); ++j) {
-      if (node.inputs[j].has_value() && reads(node, j)) visit(node.inputs[j]);
-    }
-  }
-
-  const Node& producer(ValueId v) const { return nodes_[producer_[v]]; }
+  const FusedNode& producer(ValueId v) const { return nodes_[producer_[v]]; }
 
   // The node whose only reader is the one asking, or none.
   NodeId sole_producer(ValueId v) const { return uses_[v] == 1 ? producer_[v] : NodeId(); }
@@ -100,26 +82,22 @@ class Fuser {
     dead_[absorbed] = true;
   }
 
-  bool is_parameter(ValueId v) const {
-    return v.has_value() && producer(v).op == OpKind::parameter;
+  bool is_constant(ValueId v) const {
+    return !v.has_value() || producer(v).op == OpKind::parameter;
   }
 
   void fold_norm(NodeId i) {
-    const Node& norm = nodes_[i];
+    const FusedNode& norm = nodes_[i];
     const NodeId at = sole_producer(norm.inputs[0]);
     if (!at.has_value()) return;
-    Node& product = nodes_[at];
+    FusedNode& product = nodes_[at];
     const bool constant = std::all_of(norm.inputs.begin() + 1, norm.inputs.end(),
-                                      [&](ValueId v) { return is_parameter(v); }) &&
+                                      [&](ValueId v) { return is_constant(v); }) &&
                           is_product(product.op) && product.op != OpKind::conv2d_transpose &&
-                          is_parameter(product.inputs[1]) &&
-                          (!product.inputs[2].has_value() || is_parameter(product.inputs[2]));
-    if (!constant || product.inputs.size() > 4 || product.inputs[3].has_value() ||
-        epilogue_act(product) != ActivationKind::linear) {
-      return;
-    }
-    product.inputs.insert(product.inputs.end(), norm.inputs.begin() + 1, norm.inputs.end());
-    norm_epsilon(product) = norm.attrs_as<BatchNormAttrs>().epsilon;
+                          is_constant(product.inputs[1]) && is_constant(product.inputs[2]);
+    if (!constant || product.norm) return;
+    product.norm = {norm.inputs[1], norm.inputs[2], norm.inputs[3], norm.inputs[4],
+                    norm.attrs_as<BatchNormAttrs>().epsilon};
     absorb(at, i);
   }
 
@@ -129,12 +107,12 @@ class Fuser {
       const ValueId other = nodes_[i].inputs[static_cast<std::size_t>(1 - side)];
       const NodeId at = sole_producer(mine);
       if (!at.has_value() || mine == other) continue;
-      Node& product = nodes_[at];
-      const bool free = is_product(product.op) && !product.inputs[3].has_value() &&
-                        epilogue_act(product) == ActivationKind::linear;
+      FusedNode& product = nodes_[at];
+      const bool free = is_product(product.op) && !product.residual.has_value() &&
+                        product.act == ActivationKind::linear;
       if (!free || producer_[other].index() >= at.index())
         continue;  // the other must exist by then
-      product.inputs[3] = other;
+      product.residual = other;
       absorb(at, i);
       return;
     }
@@ -143,9 +121,9 @@ class Fuser {
   void fuse_activation(NodeId i) {
     const NodeId at = sole_producer(nodes_[i].inputs[0]);
     if (!at.has_value() || !fits_epilogue(nodes_[i])) return;
-    Node& product = nodes_[at];
-    if (!is_product(product.op) || epilogue_act(product) != ActivationKind::linear) return;
-    epilogue_act(product) = nodes_[i].attrs_as<ActivationAttrs>().kind;
+    FusedNode& product = nodes_[at];
+    if (!is_product(product.op) || product.act != ActivationKind::linear) return;
+    product.act = nodes_[i].attrs_as<ActivationAttrs>().kind;
     absorb(at, i);
   }
 
@@ -153,10 +131,10 @@ class Fuser {
     const ValueId y = nodes_[i].inputs[0];
     const NodeId at = sole_producer(nodes_[i].inputs[1]);
     if (!at.has_value() || !fits_epilogue(nodes_[i])) return;
-    Node& product = nodes_[at];
-    if (!is_backward_data(product.op) || product.inputs[3].has_value()) return;
-    product.inputs[3] = y;
-    epilogue_act(product) = nodes_[i].attrs_as<ActivationAttrs>().kind;
+    FusedNode& product = nodes_[at];
+    if (!is_backward_data(product.op) || product.gate.has_value()) return;
+    product.gate = y;
+    product.act = nodes_[i].attrs_as<ActivationAttrs>().kind;
     absorb(at, i);
   }
 
@@ -165,26 +143,26 @@ class Fuser {
   void move_before_unpool(NodeId i) {
     const NodeId at = sole_producer(nodes_[i].inputs[1]);
     if (!at.has_value()) return;
-    Node& unpool = nodes_[at];
+    FusedNode& unpool = nodes_[at];
     if (unpool.op != OpKind::max_pool2d_backward || unpool.inputs[2] != nodes_[i].inputs[0]) return;
     if (mentions_[unpool.outputs[0]] > 1) return;  // another node asks for its shape, which changes
     const ValueId between = unpool.outputs[0], result = nodes_[i].outputs[0];
     const ValueId pooled = producer(unpool.inputs[0]).outputs[0];
     std::swap(unpool, nodes_[i]);
-    Node& activation = nodes_[at];
-    Node& last = nodes_[i];
+    FusedNode& activation = nodes_[at];
+    FusedNode& last = nodes_[i];
     --uses_[activation.inputs[0]];
     ++uses_[pooled];
     activation.inputs = {pooled, last.inputs[1]};
     activation.outputs = {between};
     last.inputs[1] = between;
     last.outputs = {result};
-    graph_.set_shape(between, graph_.shape(pooled));
+    shapes_[between] = shapes_[pooled];
   }
 
   void move_bias_before_unpool(NodeId i) {
     ValueId& dy = nodes_[i].inputs[0];
-    const Node& unpool = producer(dy);
+    const FusedNode& unpool = producer(dy);
     if (unpool.op != OpKind::max_pool2d_backward) return;
     --uses_[dy];
     dy = unpool.inputs[1];
@@ -204,14 +182,14 @@ class Fuser {
   }
 
   void fuse_pool(NodeId i) {
-    const Node& pool = nodes_[i];
+    const FusedNode& pool = nodes_[i];
     const NodeId at = sole_producer(pool.inputs[0]);
     if (!at.has_value() || !disjoint(pool.attrs_as<Pool2dAttrs>())) return;
-    Node& conv = nodes_[at];
-    if (conv.op != OpKind::conv2d || conv.inputs[3].has_value()) return;
+    FusedNode& conv = nodes_[at];
+    if (conv.op != OpKind::conv2d || conv.residual.has_value()) return;
     if (is_depthwise_conv(conv)) return;
-    if (std::get<Conv2dAttrs>(conv.attrs).pool.h != 0) return;  // it has a pool already
-    std::get<Conv2dAttrs>(conv.attrs).pool = pool.attrs_as<Pool2dAttrs>().window;
+    if (conv.pool.h != 0) return;  // it has a pool already
+    conv.pool = pool.attrs_as<Pool2dAttrs>().window;
     conv.outputs = pool.outputs;
     for (const ValueId v : pool.outputs) producer_[v] = at;
     dead_[i] = true;
@@ -219,10 +197,10 @@ class Fuser {
 
   // All readers of the pool's gradient must be able to undo the pooling themselves.
   void fuse_unpool(NodeId i) {
-    const Node& unpool = nodes_[i];
+    const FusedNode& unpool = nodes_[i];
     const ValueId dx = unpool.outputs[0];
     if (!disjoint(unpool.attrs_as<Pool2dAttrs>())) return;
-    std::vector<Node*> readers;
+    std::vector<FusedNode*> readers;
     for (std::size_t j = i.index() + 1; j < nodes_.size(); ++j) {
       const NodeId id(j);
       if (dead_[id]) continue;
@@ -234,7 +212,7 @@ class Fuser {
       if (node.op == OpKind::conv2d_backward_data) return node.inputs[0];
       return node.op == OpKind::conv2d_backward_weights ? node.inputs[1] : kNoValue;
     };
-    const auto able = [&](const Node* node) {  // and reads dx as its dy only
+    const auto able = [&](const FusedNode* node) {  // and reads dx as its dy only
       return dy_of(*node) == dx && std::ranges::count(readers, node) == 1 &&
              !is_depthwise_conv(*node);
     };
@@ -242,10 +220,10 @@ class Fuser {
         !std::all_of(readers.begin(), readers.end(), able)) {
       return;
     }
-    for (Node* node : readers) {
+    for (FusedNode* node : readers) {
       node->inputs[node->op == OpKind::conv2d_backward_data ? 0 : 1] = unpool.inputs[1];
-      node->inputs.push_back(unpool.inputs[0]);
-      std::get<Conv2dAttrs>(node->attrs).pool = unpool.attrs_as<Pool2dAttrs>().window;
+      node->arg = unpool.inputs[0];
+      node->pool = unpool.attrs_as<Pool2dAttrs>().window;
     }
     dead_[i] = true;
   }
@@ -254,7 +232,7 @@ class Fuser {
     IdVector<ValueId, bool> needed(uses_.size());
     for (const ValueId v : kept_) needed[v] = true;
     for (std::size_t i = nodes_.size(); i-- > 0;) {
-      const Node& node = nodes_[NodeId(i)];
+      const FusedNode& node = nodes_[NodeId(i)];
       const bool wanted = is_update(node.op) || node.op == OpKind::input ||
                           std::any_of(node.outputs.begin(), node.outputs.end(),
                                       [&](ValueId v) { return needed[v]; });
@@ -266,8 +244,9 @@ class Fuser {
     }
   }
 
-  Graph& graph_;
-  IdVector<NodeId, Node> nodes_;
+  const Graph& graph_;
+  IdVector<NodeId, FusedNode> nodes_;
+  IdVector<ValueId, Shape> shapes_;
   IdVector<ValueId, int> uses_;      // reads, and being an output
   IdVector<ValueId, int> mentions_;  // as an input, read or only asked for its shape
   IdVector<ValueId, NodeId> producer_;
@@ -277,29 +256,6 @@ class Fuser {
 
 }  // namespace
 
-bool is_update(OpKind op) {
-  return op == OpKind::sgd || op == OpKind::adam || op == OpKind::moving_average;
-}
-
-bool reads(const Node& node, std::size_t input) {
-  switch (node.op) {
-    case OpKind::conv2d_backward_data:
-    case OpKind::dense_backward_data:
-    case OpKind::conv2d_backward_weights:
-    case OpKind::dense_backward_weights:
-    case OpKind::max_pool2d_backward:
-      return input != 2;
-    case OpKind::avg_pool2d_backward:
-    case OpKind::global_avg_pool2d_backward:
-    case OpKind::slice_channels_backward:
-    case OpKind::upsample2d_backward:
-    case OpKind::reshape:
-      return input != 1;
-    default:
-      return true;
-  }
-}
-
-std::vector<Node> fuse(Graph& graph) { return Fuser(graph).run(); }
+FusedGraph fuse(const Graph& graph) { return Fuser(graph).run(); }
 
 }  // namespace pycnn

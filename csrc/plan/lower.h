@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Graph -> steps: chooses each node's op, and the buffers that values and workspaces live in.
+// Nodes -> steps: chooses each node's op, and the buffers that values and workspaces live in.
 #pragma once
 
 #include <cassert>
@@ -15,39 +15,11 @@
 #include "base/parallel.h"
 #include "base/rng.h"
 #include "graph/graph.h"
+#include "plan/fused.h"
 #include "plan/parameters.h"
+#include "plan/request.h"
 
 namespace pycnn {
-
-struct BufferKind {
-  static constexpr char kName[] = "buffer";
-};
-using BufferId = Id<BufferKind>;
-constexpr BufferId kNoBuffer;
-
-// What steps read while they run: where each buffer is, and what this run was asked.
-struct RunContext {
-  std::vector<std::byte*> memory;  // by BufferId::entry(); null for none
-  std::vector<const std::byte*> inputs;
-  std::vector<std::byte*> outputs;     // by output position; null: not wanted
-  const std::int64_t* rows = nullptr;  // which samples make the batch; null: start, start + 1, ...
-  dim_t start = 0;
-  float learning_rate = 0;
-  RandomState random;
-  bool weights_changed = true;      // since the plan's last complete run
-  std::int64_t kernels_packed = 0;  // of transposed convolutions, in all runs so far
-  bool check_finite = true;
-  bool failed = false;  // set by a check step: with check_finite, the steps after it are skipped
-  const std::string* overflowing = nullptr;  // whose update would not be finite
-  std::optional<Entry> updating = {};        // of the fork gate, from before the first update on
-
-  float* floats(BufferId id) const { return reinterpret_cast<float*>(bytes(id)); }
-  std::uint8_t* indices(BufferId id) const { return reinterpret_cast<std::uint8_t*>(bytes(id)); }
-  std::byte* bytes(BufferId id) const {
-    assert(id.entry() < memory.size());
-    return memory[id.entry()];
-  }
-};
 
 using StepFn =
     std::function<void(RunContext&, Worker&)>;  // built once; calling it allocates nothing
@@ -77,7 +49,8 @@ struct Check {
 
 class UpdateGuard;
 
-struct Program {
+// What a plan does, in order, and the memory it does it in.
+struct Schedule {
   std::vector<Step> steps;
   IdVector<BufferId, BufferRequest> buffers;
   IdVector<ValueId, BufferId> value_buffer;
@@ -91,7 +64,7 @@ struct Program {
 };
 
 // counts_steps: the loss is checked also where nothing is updated.
-Program lower(const Graph& graph, const std::vector<Node>& nodes, Parameters& parameters,
-              OptimizerState& optimizer, dim_t batch, bool counts_steps);
+Schedule lower(const Graph& graph, const FusedGraph& fused, Parameters& parameters,
+               OptimizerState& optimizer, dim_t batch, bool counts_steps);
 
 }  // namespace pycnn

@@ -1,75 +1,79 @@
 // SPDX-License-Identifier: Apache-2.0
-// The state of one lowering; lower.cc walks the graph, lower_ops.cc has one case per op.
+// The state of one lowering, and what an op's rule in lower/ works with: where its values lie, and
+// what it asks for. lower.cc walks the nodes.
 #pragma once
 
 #include <string>
 #include <vector>
 
+#include "plan/fused.h"
 #include "plan/lower.h"
 
 namespace pycnn {
 
 class Lowering {
  public:
-  Lowering(const Graph& graph, const std::vector<Node>& nodes, Parameters& parameters,
+  Lowering(const Graph& graph, const FusedGraph& fused, Parameters& parameters,
            OptimizerState& optimizer, dim_t batch, bool counts_steps);
-  Program lower();
+  Schedule lower();
+
+  const Graph& graph() const { return graph_; }
+  const std::vector<FusedNode>& nodes() const { return nodes_; }
+  const Schedule& schedule() const { return schedule_; }
+  OptimizerState& optimizer() { return optimizer_; }
+  dim_t batch() const { return batch_; }
+  Isa isa() const { return parameters_.isa(); }
+  bool trains() const { return trains_; }  // has updates
+
+  // Of a value. Shapes have the batch filled in.
+  const Shape& shape_of(ValueId v) const { return schedule_.shapes[v]; }
+  BufferId buffer_of(ValueId v) const {
+    return v.has_value() ? schedule_.value_buffer[v] : kNoBuffer;
+  }
+  std::size_t bytes_of(ValueId v) const;
+  dim_t count_of(ValueId v) const { return static_cast<dim_t>(bytes_of(v)) / dim_t{sizeof(float)}; }
+  const std::shared_ptr<Variable>& variable_of(ValueId parameter) const;
+  // Throws unless the value is a kernel that lies as this convolution reads it.
+  void check_kernel(const Node& node, ValueId w, const Conv2dShape& shape) const;
+
+  // Memory beside the values.
+  BufferId workspace(dim_t floats);  // alive during the next step only; none where 0
+  void need_scratch(dim_t floats);   // per thread
+  BufferId fixed_buffer(float* memory);
+  void keep(BufferId buffer) { kept_.push_back(buffer); }  // valid from run to run
+  FoldedWeights* fold_norm(const FusedNode& node);         // null where the product has no norm
+
+  void add_step(const Node& node, StepFn run);
+  void add_update(const Node& node, const std::shared_ptr<Variable>& variable, StepFn run);
+  // One that may stop a run, before anything is changed.
+  void add_check(const std::string& op, const std::string& name, StepFn run);
+  void touch(BufferId buffer, int step);
+  void touch_now(BufferId buffer) { touch(buffer, static_cast<int>(schedule_.steps.size())); }
 
  private:
-  BufferId buffer_of(ValueId v) const {
-    return v.has_value() ? program_.value_buffer[v] : kNoBuffer;
-  }
-  const Shape& shape_of(ValueId v) const { return program_.shapes[v]; }
-  dim_t count_of(ValueId v) const { return static_cast<dim_t>(bytes_of(v)) / dim_t{sizeof(float)}; }
-  std::size_t bytes_of(ValueId v) const;
-  Isa isa() const { return parameters_.isa(); }
-
   std::optional<PackedWeights> stored_layout(const ParameterSpec& wanted) const;
   void propagate_layouts();
-  void check_kernel(const Node& node, ValueId w, const Conv2dShape& shape) const;
-  void check_plain_inputs(const Node& node) const;
+  void check_plain_inputs(const FusedNode& node) const;
   bool is_objective(const Node& loss) const;
   void find_last_uses();
   void assign_buffers(std::size_t i);
-  BufferId fixed_buffer(float* memory);
-  float* parameter_of(ValueId v);              // null for no value
-  FoldedWeights* fold_norm(const Node& node);  // null where the product has no batch norm
   BufferId new_buffer(std::size_t bytes);
-  void touch(BufferId buffer, int step);
-
-  void add_step(const std::string& op, const std::string& name, StepFn run);
-  BufferId workspace(dim_t floats);  // alive during the next step only
-  void need_scratch(dim_t floats);   // per thread
 
   void lower_input(const Node& node, int position);
   void lower_output(ValueId v, int position);
-  void lower_check(ValueId v);  // stops a run, before it changes anything, if v is not finite
-  void lower_named(const Node& node);
-  void lower_node(const Node& node);  // the rest: lower_ops.cc
-  void lower_product(const Node& node);
-  void lower_conv2d_transpose(const Node& node);
-  void lower_product_backward_data(const Node& node);
-  void lower_product_backward_weights(const Node& node);
-  void lower_depthwise(const Node& node, const Conv2dShape& shape);  // any pass
-  void lower_pool(const Node& node);
-  void lower_channels(const Node& node);
-  void lower_upsample2d(const Node& node);
-  void lower_elementwise(const Node& node);
-  void lower_rows(const Node& node);
-  void lower_batch_norm(const Node& node);
-  void lower_loss(const Node& node);
-  void lower_update(const Node& node);
-  void lower_guards();  // stops a run where an update would make a number that is not finite
+  void lower_check(ValueId v);  // stops a run if v is not finite
+  void lower_guards();          // stops a run where an update would make a number that is not
+  void lower_named(const FusedNode& node);
 
   const Graph& graph_;
-  const std::vector<Node>& nodes_;
+  const std::vector<FusedNode>& nodes_;
   Parameters& parameters_;
   OptimizerState& optimizer_;
   dim_t batch_;
-  Program program_;
-  bool trains_;                                  // has updates
-  bool checks_;                                  // the objective, before a step is counted
-  std::vector<BufferId> kept_;                   // packed weights: valid from run to run
+  Schedule schedule_;
+  bool trains_;
+  bool checks_;  // the objective, before a step is counted
+  std::vector<BufferId> kept_;
   IdVector<ValueId, std::size_t> needed_until_;  // how many nodes run before it may go; 0: unread
   IdVector<BufferId, std::size_t> occupied_until_;  // likewise, by all values in it
 };

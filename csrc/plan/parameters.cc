@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "plan/fuse.h"
+#include "graph/op.h"
 
 namespace pycnn {
 namespace {
@@ -12,27 +12,10 @@ namespace {
 // The packed layout that `node` wants its input `w` in, if any.
 std::optional<PackedWeights> wanted_layout(const Graph& graph, const Node& node, ValueId w,
                                            Isa isa) {
-  const Shape& s = graph.shape(w);
-  switch (node.op) {
-    case OpKind::conv2d:
-    case OpKind::conv2d_backward_data:
-    case OpKind::conv2d_backward_weights:
-    case OpKind::conv2d_transpose: {
-      const dim_t G = node.attrs_as<Conv2dAttrs>().groups;
-      const bool is_kernel = w == node.inputs[node.op == OpKind::conv2d_backward_weights ? 2 : 1];
-      if (!is_kernel) return std::nullopt;
-      return kernel_layout(s, G, isa);
-    }
-    case OpKind::dense:
-    case OpKind::dense_backward_data:
-    case OpKind::dense_backward_weights: {
-      const bool is_kernel = w == node.inputs[node.op == OpKind::dense_backward_weights ? 2 : 1];
-      if (!is_kernel) return std::nullopt;
-      return kernel_layout(s, 1, isa);
-    }
-    default:
-      return std::nullopt;
-  }
+  const int kernel = definition(node.op).kernel;
+  if (kernel < 0 || node.inputs[static_cast<std::size_t>(kernel)] != w) return std::nullopt;
+  const auto* conv = std::get_if<Conv2dAttrs>(&node.attrs);
+  return kernel_layout(graph.shape(w), conv != nullptr ? conv->groups : 1, isa);
 }
 
 }  // namespace

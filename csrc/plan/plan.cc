@@ -21,21 +21,21 @@ double seconds_between(Clock::time_point a, Clock::time_point b) {
   return std::chrono::duration<double>(b - a).count();
 }
 
-constexpr double kOperationsPerElement = 8;  // of a tensor that a step writes
+constexpr double kOperationsPerElement = 8;       // of a tensor that a step writes
 constexpr std::uint32_t kMostSteps = 0x7FFFFFFF;  // which files hold, too
 // A run of fewer takes some 50 ms at most: an interrupt may wait for its end.
 constexpr double kLongRun = 2e9;
 
-double count_operations(const std::vector<Node>& nodes, dim_t batch) {
+double count_operations(const std::vector<FusedNode>& nodes, dim_t batch) {
   double sum = 0;
   for (const Node& node : nodes) sum += static_cast<double>(node.macs) + node.taps;
   return sum * static_cast<double>(batch);
 }
 
-double elements_written(const std::vector<Node>& nodes, const Program& program) {
+double elements_written(const std::vector<FusedNode>& nodes, const Schedule& schedule) {
   double sum = 0;
   for (const Node& node : nodes) {
-    for (const ValueId v : node.outputs) sum += static_cast<double>(program.shapes[v].count());
+    for (const ValueId v : node.outputs) sum += static_cast<double>(schedule.shapes[v].count());
   }
   return sum;
 }
@@ -54,7 +54,7 @@ bool finite(const float* x, std::size_t count) {
 Plan::Plan(const Graph& graph, std::shared_ptr<Parameters> parameters, dim_t batch,
            const PlanOptions& options)
     : graph_(graph),
-      nodes_(fuse(graph_)),
+      fused_(fuse(graph_)),
       parameters_(std::move(parameters)),
       optimizer_(options.optimizer ? options.optimizer : parameters_->own_state()),
       batch_(batch),
@@ -62,25 +62,24 @@ Plan::Plan(const Graph& graph, std::shared_ptr<Parameters> parameters, dim_t bat
       limits_(options.limits),
       counts_(options.optimizer != nullptr) {
   PYCNN_CHECK_VALUE(batch >= 1, "plan: batch must be >= 1, got ", batch);
-  std::stable_partition(nodes_.begin(), nodes_.end(),
+  const std::vector<FusedNode>& nodes = fused_.nodes;
+  std::stable_partition(fused_.nodes.begin(), fused_.nodes.end(),
                         [](const Node& n) { return !is_update(n.op); });
-  program_ = lower(graph_, nodes_, *parameters_, *optimizer_, batch, counts_);
-  const auto& steps = program_.steps;
+  schedule_ = lower(graph_, fused_, *parameters_, *optimizer_, batch, counts_);
+  const auto& steps = schedule_.steps;
   first_update_ = static_cast<int>(
       std::find_if(steps.begin(), steps.end(), [](const Step& s) { return s.changes_state; }) -
       steps.begin());
-  context_.inputs.resize(kMaxArrays);
-  context_.outputs.resize(kMaxArrays);
-  const auto inputs = std::count_if(nodes_.begin(), nodes_.end(),
+  const auto inputs = std::count_if(nodes.begin(), nodes.end(),
                                     [](const Node& n) { return n.op == OpKind::input; });
   PYCNN_CHECK_VALUE(
       static_cast<std::size_t>(inputs) <= kMaxArrays && graph_.outputs().size() <= kMaxArrays,
       "plan: at most ", kMaxArrays, " inputs and ", kMaxArrays, " outputs");
   adam_ =
-      std::any_of(nodes_.begin(), nodes_.end(), [](const Node& n) { return n.op == OpKind::adam; });
-  operations_ = count_operations(nodes_, batch);
+      std::any_of(nodes.begin(), nodes.end(), [](const Node& n) { return n.op == OpKind::adam; });
+  operations_ = count_operations(nodes, batch);
   check_limit("max_operations", operations_, limits_.operations);
-  const double all = 2 * operations_ + kOperationsPerElement * elements_written(nodes_, program_);
+  const double all = 2 * operations_ + kOperationsPerElement * elements_written(nodes, schedule_);
   useful_threads_ =
       static_cast<int>(std::clamp(all / options.operations_per_thread, 1.0, double{kMaxThreads}));
   long_ = all > kLongRun;
@@ -92,7 +91,7 @@ Plan::Plan(const Graph& graph, std::shared_ptr<Parameters> parameters, dim_t bat
 
 void Plan::allocate() {
   const bool planned = mode_ == MemoryMode::planned;
-  const auto& buffers = program_.buffers;
+  const auto& buffers = schedule_.buffers;
   context_.memory.assign(buffers.size() + 1, nullptr);
   std::vector<Lifetime> lifetimes;
   std::vector<BufferId> placed;
@@ -119,7 +118,7 @@ void Plan::allocate() {
 }
 
 std::size_t Plan::scratch_stride() const {
-  const std::size_t bytes = bytes_rounded_up(program_.scratch_bytes, kLineBytes);
+  const std::size_t bytes = bytes_rounded_up(schedule_.scratch_bytes, kLineBytes);
   // A page and a line more per thread: equal offsets in two threads' scratch must not collide.
   return mode_ == MemoryMode::planned ? bytes_rounded_up(bytes + kPage, kPage) + kLineBytes : bytes;
 }
@@ -145,18 +144,18 @@ void Plan::execute(bool (*interrupted)(), std::vector<double>* seconds) {
   const int threads = wanted_threads();
   if (threads != threads_) allocate_scratch(threads);  // also after set_num_threads
   const std::uint64_t version = parameters_->version();
-  for (const auto& folded : program_.folded) folded->refresh(version);
+  for (const auto& folded : schedule_.folded) folded->refresh(version);
   context_.failed = false;
   context_.overflowing = nullptr;
   failed_step_ = -1;
   interrupted_ = false;
   context_.weights_changed = version != packed_version_;
-  const int count = static_cast<int>(program_.steps.size());
+  const int count = static_cast<int>(schedule_.steps.size());
   auto body = [&](Worker& worker) noexcept {
     Clock::time_point finished = Clock::now();
     for (int i = 0; i < count; ++i) {
       worker.begin_stage(i, i < first_update_);
-      const Step& step = program_.steps[static_cast<std::size_t>(i)];
+      const Step& step = schedule_.steps[static_cast<std::size_t>(i)];
       step.run(context_, worker);
       if (worker.id() == 0 && seconds != nullptr) {  // from step to step: nobody works outside it
         const Clock::time_point end = Clock::now();
@@ -167,7 +166,7 @@ void Plan::execute(bool (*interrupted)(), std::vector<double>* seconds) {
         if (worker.id() == 0) interrupted_ = true;
         break;
       }
-      if (step.is_check && context_.failed && context_.check_finite) {
+      if (step.is_check && context_.failed && context_.request->check_finite) {
         if (worker.id() == 0) failed_step_ = i;
         break;
       }
@@ -177,7 +176,7 @@ void Plan::execute(bool (*interrupted)(), std::vector<double>* seconds) {
   const bool complete = !interrupted_ && failed_step_ < 0;
   packed_version_ = complete ? version : 0;
   if (!complete) return;
-  for (const auto& variable : program_.updated) variable->changed();
+  for (const auto& variable : schedule_.updated) variable->changed();
   if (counts_) optimizer_->set_iterations(context_.random.step);
   context_.updating.reset();
 }
@@ -193,19 +192,12 @@ void Plan::accept(const RunRequest& request) {
                     step);
   PYCNN_CHECK_VALUE(std::isfinite(request.learning_rate) && request.learning_rate >= 0,
                     "plan: learning_rate must be finite and >= 0, got ", request.learning_rate);
-  for (std::size_t i = 0; i < kMaxArrays; ++i) {
-    context_.inputs[i] = static_cast<const std::byte*>(request.inputs[i]);
-    context_.outputs[i] = static_cast<std::byte*>(request.outputs[i]);
-  }
-  context_.rows = request.rows;
-  context_.start = request.start;
-  context_.learning_rate = request.learning_rate;
-  context_.check_finite = request.check_finite;
+  context_.request = &request;
   context_.random = {request.seed, step};
 }
 
 Access Plan::access() const {
-  const bool changes = counts_ || first_update_ < static_cast<int>(program_.steps.size());
+  const bool changes = counts_ || first_update_ < static_cast<int>(schedule_.steps.size());
   return changes ? Access::exclusive : Access::shared;
 }
 
@@ -219,8 +211,8 @@ RunResult Plan::run(const RunRequest& request) {
   result.interrupted = interrupted_;
   for (std::size_t i = 0; i < graph_.outputs().size(); ++i) {
     const ValueId v = graph_.outputs()[i];
-    const float* value = context_.floats(program_.value_buffer[v]);
-    if (program_.shapes[v].rank() == 0 && value != nullptr) result.scalars[i] = *value;
+    const float* value = context_.floats(schedule_.value_buffer[v]);
+    if (schedule_.shapes[v].rank() == 0 && value != nullptr) result.scalars[i] = *value;
   }
   return result;
 }
@@ -230,7 +222,7 @@ std::vector<StepTime> Plan::profile(const RunRequest& request, int repeats) {
   const Entry running(running_, Access::exclusive, "plan.profile");
   const JointEntry weights(*parameters_->gate(), access(), "plan.profile");
   accept(request);
-  std::vector<double> seconds(program_.steps.size()), least(seconds.size(), 1e30);
+  std::vector<double> seconds(schedule_.steps.size()), least(seconds.size(), 1e30);
   for (int i = 0; i < repeats; ++i) {
     if (i > 0) accept(request);  // the next step
     execute(nullptr, &seconds);
@@ -239,7 +231,7 @@ std::vector<StepTime> Plan::profile(const RunRequest& request, int repeats) {
   }
   std::vector<StepTime> times;
   for (std::size_t i = 0; i < least.size(); ++i) {
-    times.push_back({program_.steps[i].op, program_.steps[i].name, least[i]});
+    times.push_back({schedule_.steps[i].op, schedule_.steps[i].name, least[i]});
   }
   return times;
 }
@@ -249,17 +241,17 @@ void Plan::report_nonfinite() const {
   PYCNN_CHECK(context_.overflowing == nullptr, ErrorKind::numeric, "step ", context_.random.step,
               ": the update would make ", *context_.overflowing,
               " or its optimizer's state not finite; the weights are unchanged");
-  std::string culprit = program_.steps[static_cast<std::size_t>(failed_step_)].name;
-  for (const Node& node : nodes_) {
+  std::string culprit = schedule_.steps[static_cast<std::size_t>(failed_step_)].name;
+  for (const Node& node : fused_.nodes) {
     if (node.outputs.empty()) continue;
     const ValueId v = node.outputs[0];
-    const BufferId buffer = program_.value_buffer[v];
+    const BufferId buffer = schedule_.value_buffer[v];
     if (!buffer.has_value() || graph_.values()[v].dtype != DType::f32) continue;
-    const BufferRequest& request = program_.buffers[buffer];
+    const BufferRequest& request = schedule_.buffers[buffer];
     const bool alive =
         request.fixed != nullptr || (request.used && request.used->last >= failed_step_);
     const std::size_t floats = request.fixed != nullptr
-                                   ? static_cast<std::size_t>(program_.shapes[v].count())
+                                   ? static_cast<std::size_t>(schedule_.shapes[v].count())
                                    : request.bytes / sizeof(float);
     if (!alive || finite(context_.floats(buffer), floats)) continue;
     culprit = concat(node.op == OpKind::input       ? "input "
@@ -279,17 +271,17 @@ ValueId Plan::output_value(int index) const {
   return graph_.outputs()[static_cast<std::size_t>(index)];
 }
 
-Shape Plan::output_shape(int index) const { return program_.shapes[output_value(index)]; }
+Shape Plan::output_shape(int index) const { return schedule_.shapes[output_value(index)]; }
 
 DType Plan::output_dtype(int index) const { return graph_.value(output_value(index)).dtype; }
 
 void Plan::copy_output(int index, void* to) const {
   const ValueId v = output_value(index);
-  const BufferId buffer = program_.value_buffer[v];
-  if (program_.layout[v]) {
-    unpack_weights(*program_.layout[v], context_.floats(buffer), static_cast<float*>(to));
+  const BufferId buffer = schedule_.value_buffer[v];
+  if (schedule_.layout[v]) {
+    unpack_weights(*schedule_.layout[v], context_.floats(buffer), static_cast<float*>(to));
   } else {
-    const Checked count = program_.shapes[v].count();
+    const Checked count = schedule_.shapes[v].count();
     std::memcpy(to, context_.bytes(buffer), (count * size_of(output_dtype(index))).bytes());
   }
 }

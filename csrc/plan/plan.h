@@ -16,21 +16,6 @@
 
 namespace pycnn {
 
-constexpr std::size_t kMaxArrays = 16;
-
-struct RunRequest {
-  std::array<const void*, kMaxArrays> inputs{};  // whole arrays; rows or start choose the samples
-  std::array<void*, kMaxArrays> outputs{};       // whole arrays, written from row `start`, or null
-  const std::int64_t* rows = nullptr;
-  std::vector<std::int64_t> own_rows;  // where rows may point
-  dim_t start = 0;
-  float learning_rate = 0;
-  std::uint64_t seed = 0;
-  std::optional<std::uint32_t> step;  // from 1; nothing: the one after the optimizer's last
-  bool check_finite = true;           // else numbers that are not finite stop no step
-  bool (*interrupted)() = nullptr;    // asked every few milliseconds; true: stop before any update
-};
-
 struct RunResult {
   bool interrupted = false;
   std::array<float, kMaxArrays> scalars{};  // of the outputs of rank 0, by output position
@@ -73,13 +58,13 @@ class Plan {
   dim_t batch() const { return batch_; }
   const Graph& graph() const { return graph_; }
   const Parameters& parameters() const { return *parameters_; }
-  const Program& program() const { return program_; }
+  const Schedule& schedule() const { return schedule_; }
   std::size_t arena_bytes() const { return arena_bytes_; }
   std::size_t arena_lower_bound() const { return arena_lower_bound_; }
   int useful_threads() const { return useful_threads_; }
   int wanted_threads() const;                    // by a run that starts now
   bool counts_steps() const { return counts_; }  // in the optimizer it was given
-  std::size_t scratch_bytes() const { return program_.scratch_bytes; }  // of each thread
+  std::size_t scratch_bytes() const { return schedule_.scratch_bytes; }  // of each thread
   double operations() const { return operations_; }  // of a run: multiply-adds, taps of pools
   std::int64_t kernels_packed() const { return context_.kernels_packed; }
 
@@ -100,11 +85,11 @@ class Plan {
   ValueId output_value(int index) const;
 
   Graph graph_;
-  std::vector<Node> nodes_;  // after fusion
+  FusedGraph fused_;
   std::shared_ptr<Parameters> parameters_;
   std::shared_ptr<OptimizerState> optimizer_;
   dim_t batch_;
-  Program program_;
+  Schedule schedule_;
   RunContext context_;
   std::vector<Storage> storage_;
   std::optional<Storage> scratch_;

@@ -50,7 +50,7 @@ UpdateGuard::Bounds UpdateGuard::known() const noexcept {
 // Infinite where some intermediate result may be.
 UpdateGuard::Bounds UpdateGuard::after(const Bounds& now, double gradient,
                                        const RunContext& run) const noexcept {
-  const double rate = run.learning_rate;
+  const double rate = run.request->learning_rate;
   Bounds next;
   double decay = 0, move = 0, most = 0;  // most: of the intermediate results
   if (const Sgd* sgd = std::get_if<Sgd>(&op_)) {
@@ -60,7 +60,7 @@ UpdateGuard::Bounds UpdateGuard::after(const Bounds& now, double gradient,
     most = std::max(next.first, move);
   } else {
     const Adam& adam = std::get<Adam>(op_);
-    const double alpha = adam_alpha(adam, run.learning_rate, run.random.step);
+    const double alpha = adam_alpha(adam, run.request->learning_rate, run.random.step);
     decay = adam.weight_decay * rate;
     next.first = std::max(now.first, gradient);
     next.second = std::max(now.second, gradient * gradient);
@@ -89,11 +89,11 @@ void UpdateGuard::measure() noexcept {
 bool UpdateGuard::try_update(const RunContext& run) const noexcept {
   const float* g = run.floats(gradient_);
   if (const Sgd* sgd = std::get_if<Sgd>(&op_)) {
-    return sgd_stays_finite(*sgd, run.learning_rate, w_->data(), g,
+    return sgd_stays_finite(*sgd, run.request->learning_rate, w_->data(), g,
                             first_ ? first_->data() : nullptr);
   }
-  return adam_stays_finite(std::get<Adam>(op_), run.learning_rate, run.random.step, w_->data(), g,
-                           first_->data(), second_->data());
+  return adam_stays_finite(std::get<Adam>(op_), run.request->learning_rate, run.random.step,
+                           w_->data(), g, first_->data(), second_->data());
 }
 
 bool UpdateGuard::stays_finite(const RunContext& run) noexcept {

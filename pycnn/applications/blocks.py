@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
+from ..engine.tensors import Tensor
 from ..layers import Activation, BatchNormalization, Conv2D
-from ..tensors import Tensor
 
 Padding = tuple[tuple[int, int], tuple[int, int]]
 

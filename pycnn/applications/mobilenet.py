@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
+from ..engine.tensors import Tensor
 from ..layers import Add, Dense, Dropout, GlobalAveragePooling2D, Input
 from ..models import Model
-from ..tensors import Tensor
 from .blocks import channels_of, conv_bn
 
 # Table 2: expansion, output channels, repeats, stride of the first

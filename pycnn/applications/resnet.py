@@ -3,16 +3,9 @@
 
 from __future__ import annotations
 
-from ..layers import (
-    Activation,
-    Add,
-    Dense,
-    GlobalAveragePooling2D,
-    Input,
-    MaxPooling2D,
-)
+from ..engine.tensors import Tensor
+from ..layers import Activation, Add, Dense, GlobalAveragePooling2D, Input, MaxPooling2D
 from ..models import Model
-from ..tensors import Tensor
 from .blocks import channels_of, conv_bn, square_padding
 
 Shape = tuple[int, int, int]

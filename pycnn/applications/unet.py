@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
+from ..engine.tensors import Tensor
 from ..layers import Concatenate, Conv2D, Conv2DTranspose, Input, MaxPooling2D
 from ..models import Model
-from ..tensors import Tensor
 
 
 def unet(

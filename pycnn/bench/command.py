@@ -15,7 +15,7 @@ from typing import Any
 import pycnn
 
 from .. import _core
-from ..cli import positive
+from ..ground.commands import positive
 from .measure import NETS, PASSES, Machine, measure_layer, measure_net, probe_machine
 from .suites import SUITES
 

@@ -12,13 +12,13 @@ from weakref import WeakSet
 import numpy as np
 
 from .. import initializers
-from ..builder import GraphBuilder, WeightSpec
-from ..checks import checked_flag, checked_int
+from ..engine.builder import GraphBuilder, WeightSpec
+from ..engine.tensors import Call, Extents, Tensor, call_layer
+from ..engine.weights import Variable, WeightHolder
+from ..ground.checks import checked_flag, checked_int
+from ..ground.specs import Spec, refuse_unknown, serialize
+from ..ground.text import checked_name, quoted
 from ..initializers import Initializer
-from ..specs import Spec, refuse_unknown, serialize
-from ..tensors import Call, Extents, Tensor, call_layer
-from ..text import checked_name, quoted
-from ..weights import Variable, WeightHolder
 
 Pair = tuple[int, int]
 Padding = str | tuple[int, int, int, int]
@@ -59,8 +59,7 @@ class Layer(WeightHolder):
         self._only: Tensor | None = None  # output of the call, while there is one
         # outputs of all calls; a layer that many models share keeps none of these alive
         self._outputs: WeakSet[Tensor] = WeakSet()
-        # by name, the fixed ones too; since the first call
-        self.variables: dict[str, Variable] = {}
+        self.variables: dict[str, Variable] = {}  # by name, since the first call
         self.holders = 0  # models that know the layer by its name
         self._fixed = True
 
@@ -145,7 +144,7 @@ class Layer(WeightHolder):
     @property
     def weights(self) -> list[Variable]:
         """The weights in Keras' order; none until the layer is called."""
-        return [v for v in self.variables.values() if not v.spec.fixed]
+        return list(self.variables.values())
 
     @property
     def trainable_weights(self) -> list[Variable]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..activations import add_activation, checked_activation
-from ..builder import GraphBuilder
-from ..checks import checked_int
+from ..engine.builder import GraphBuilder
 from ..errors import ShapeError
+from ..ground.checks import checked_int
 from ..initializers import Initializer
 from ..initializers import get as get_initializer
+from .activations import add_activation, checked_activation
 from .base import (
     Layer,
     Padding,

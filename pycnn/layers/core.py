@@ -7,19 +7,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..activations import add_activation, checked_activation
-from ..builder import GraphBuilder
-from ..checks import MAX_EXTENT, checked_int, checked_share
+from ..engine.builder import GraphBuilder
+from ..engine.tensors import Call, Tensor, as_list, call_layer
 from ..errors import ShapeError
+from ..ground.checks import MAX_EXTENT, checked_int, checked_share
 from ..initializers import Initializer
 from ..initializers import get as get_initializer
-from ..tensors import Call, Tensor, as_list, call_layer
-from .base import (
-    Layer,
-    checked_channels_last,
-    checked_extents,
-    checked_initializer,
-)
+from .activations import add_activation, checked_activation
+from .base import Layer, checked_channels_last, checked_extents, checked_initializer
 
 
 @dataclass(eq=False, repr=False)

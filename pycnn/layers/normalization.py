@@ -6,10 +6,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from ..builder import GraphBuilder
-from ..checks import MAX_EXTENT, checked_epsilon, checked_int, checked_number
+from ..engine.builder import GraphBuilder
 from ..errors import ShapeError
-from ..initializers import Initializer, Ones, Zeros
+from ..ground.checks import MAX_EXTENT, checked_epsilon, checked_int, checked_number
+from ..initializers import Initializer
 from ..initializers import get as get_initializer
 from .base import Layer, checked_initializer
 
@@ -54,21 +54,15 @@ class BatchNormalization(Layer):
                 f"got {self.axis} for an input of rank {len(shape) + 1}"
             )
         channels = shape[-1:]
-        gamma = graph.parameter(
-            "gamma",
-            channels,
-            get_initializer(self.gamma_initializer) if self.scale else Ones(),
-            trainable=self.scale,
-            fixed=not self.scale,
-        )
-        beta = graph.parameter(
-            "beta",
-            channels,
-            get_initializer(self.beta_initializer) if self.center else Zeros(),
-            trainable=self.center,
-            fixed=not self.center,
-        )
-        mean, variance = self._moving(graph, channels)
+
+        def weight(name: str, initializer: str | Initializer, trainable: bool = False) -> int:
+            made = get_initializer(initializer)
+            return graph.parameter(name, channels, made, trainable=trainable)
+
+        gamma = weight("gamma", self.gamma_initializer, True) if self.scale else None
+        beta = weight("beta", self.beta_initializer, True) if self.center else None
+        mean = weight("moving_mean", self.moving_mean_initializer)
+        variance = weight("moving_variance", self.moving_variance_initializer)
         if not (graph.training and graph.trainable):
             return graph.core.batch_norm_inference(
                 x, gamma, beta, mean, variance, epsilon=self.epsilon, name=graph.name
@@ -81,10 +75,3 @@ class BatchNormalization(Layer):
         graph.moving_average(mean, batch_mean, self.momentum)
         graph.moving_average(variance, batch_variance, self.momentum)
         return y
-
-    def _moving(self, graph: GraphBuilder, channels: tuple[int, ...]) -> tuple[int, int]:
-        def moving(name: str, initializer: str | Initializer) -> int:
-            return graph.parameter(name, channels, get_initializer(initializer), trainable=False)
-
-        mean = moving("moving_mean", self.moving_mean_initializer)
-        return mean, moving("moving_variance", self.moving_variance_initializer)

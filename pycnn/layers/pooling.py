@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ..builder import GraphBuilder
+from ..engine.builder import GraphBuilder
 from .base import (
     Layer,
     Padding,

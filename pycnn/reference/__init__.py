@@ -7,15 +7,8 @@ the compiled extension. Layouts: x (N,H,W,C), w (R,S,C/G,K), y (N,P,Q,K).
 
 from .activation import activation, activation_backward, add, softmax, softmax_backward
 from .channels import concatenate, slice_channels, slice_channels_backward
-from .conv import conv2d, conv2d_backward_bias, conv2d_backward_data, conv2d_backward_weights
-from .dense import (
-    dense,
-    dense_backward_bias,
-    dense_backward_data,
-    dense_backward_weights,
-    flatten,
-    flatten_backward,
-)
+from .conv import conv2d, conv2d_backward_data, conv2d_backward_weights
+from .dense import bias_backward, dense, dense_backward_data, dense_backward_weights, reshape
 from .init import initialize
 from .loss import (
     binary_crossentropy,
@@ -33,18 +26,8 @@ from .loss import (
     sparse_categorical_crossentropy_from_logits,
     sparse_categorical_crossentropy_from_logits_backward,
 )
-from .metric import (
-    accuracy,
-    binary_accuracy,
-    categorical_accuracy,
-    sparse_categorical_accuracy,
-)
-from .norm import (
-    batch_norm_backward,
-    batch_norm_inference,
-    batch_norm_training,
-    moving_average,
-)
+from .metric import accuracy, binary_accuracy, categorical_accuracy, sparse_categorical_accuracy
+from .norm import batch_norm_backward, batch_norm_inference, batch_norm_training, moving_average
 from .optimizer import adam, sgd
 from .pool import (
     avg_pool2d,
@@ -75,6 +58,7 @@ __all__ = [
     "batch_norm_backward",
     "batch_norm_inference",
     "batch_norm_training",
+    "bias_backward",
     "binary_accuracy",
     "binary_crossentropy",
     "binary_crossentropy_backward",
@@ -87,7 +71,6 @@ __all__ = [
     "categorical_crossentropy_from_logits_backward",
     "concatenate",
     "conv2d",
-    "conv2d_backward_bias",
     "conv2d_backward_data",
     "conv2d_backward_weights",
     "conv2d_transpose",
@@ -95,13 +78,10 @@ __all__ = [
     "conv2d_transpose_backward_weights",
     "conv_padding",
     "dense",
-    "dense_backward_bias",
     "dense_backward_data",
     "dense_backward_weights",
     "dropout",
     "dropout_backward",
-    "flatten",
-    "flatten_backward",
     "global_avg_pool2d",
     "global_avg_pool2d_backward",
     "initialize",
@@ -112,6 +92,7 @@ __all__ = [
     "moving_average",
     "normal",
     "philox4x32",
+    "reshape",
     "sgd",
     "slice_channels",
     "slice_channels_backward",

@@ -29,8 +29,8 @@ def _alpha(op: str, kind: str, alpha: float | None) -> float:
     if kind not in ACTIVATIONS:
         raise bad_argument(op, "kind", f"one of {', '.join(ACTIVATIONS)}", kind)
     if kind not in DEFAULT_ALPHA:
-        if alpha is not None:
-            raise bad_argument(op, "alpha", f"None for {kind}", alpha)
+        if alpha:
+            raise bad_argument(op, "alpha", f"None or 0 for {kind}", alpha)
         return 0.0
     if alpha is None:
         return DEFAULT_ALPHA[kind]

@@ -109,10 +109,3 @@ def conv2d_backward_weights(
     for r, s, inputs, outputs in window.taps():
         dw[r, s] = np.einsum("npqgc,npqgk->cgk", x[inputs], dy[outputs])
     return dw.reshape(R, S, C, K)
-
-
-def conv2d_backward_bias(dy: ArrayLike) -> Array:
-    """Sum over samples and pixels. Shape: (N,P,Q,K) -> (K)."""
-    dy = float64(dy)
-    rank("conv2d_backward_bias", "dy", dy, "NPQK")
-    return np.asarray(dy.sum(axis=(0, 1, 2)))

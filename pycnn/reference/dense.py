@@ -11,7 +11,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .checks import Array, Shape, bad_argument, float64, integers, rank, shape
+from .checks import Array, bad_argument, float64, rank, shape
 
 
 def _last_axis(op: str, argument: str, x: Array) -> None:
@@ -56,23 +56,20 @@ def dense_backward_weights(x: ArrayLike, dy: ArrayLike) -> Array:
     return _rows(x).T @ _rows(dy)
 
 
-def dense_backward_bias(dy: ArrayLike) -> Array:
-    """Sum over all rows. Shape: (..., K) -> (K)."""
+def bias_backward(dy: ArrayLike) -> Array:
+    """db[k], the sum of dy[..., k]. Shape: (..., K) -> (K,)."""
     dy = float64(dy)
-    _last_axis("dense_backward_bias", "dy", dy)
+    _last_axis("bias_backward", "dy", dy)
     return np.asarray(_rows(dy).sum(axis=0))
 
 
-def flatten(x: ArrayLike) -> Array:
-    """Every sample as one row, channels fastest. Shape: (N, ...) -> (N, product of the rest)."""
+def reshape(x: ArrayLike, like: ArrayLike | None = None) -> Array:
+    """x in the shape of `like`; without it, every sample as one row. Shape: (N, ...) -> (N, M)."""
     x = float64(x)
-    _last_axis("flatten", "x", x)
-    return x.reshape(x.shape[0], math.prod(x.shape[1:])).copy()
-
-
-def flatten_backward(dy: ArrayLike, x_shape: Shape) -> Array:
-    """The inverse reshape. Shape: (N, product) -> x_shape."""
-    dy = float64(dy)
-    x_shape = integers("flatten_backward", "x_shape", x_shape, len(x_shape), 0)
-    shape("flatten_backward", "dy", dy.shape, (x_shape[0], math.prod(x_shape[1:])))
-    return dy.reshape(x_shape).copy()
+    _last_axis("reshape", "x", x)
+    if like is None:
+        return x.reshape(len(x), math.prod(x.shape[1:])).copy()
+    target = np.shape(like)
+    if math.prod(target) != x.size:
+        raise bad_argument("reshape", "x", f"{math.prod(target)} values", x.size)
+    return x.reshape(target).copy()

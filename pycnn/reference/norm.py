@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Batch normalisation per channel (Ioffe and Szegedy 2015); statistics over all axes but the last.
 
-y = gamma * (x - mean) / sqrt(var + epsilon) + beta
+y = gamma * (x - mean) / sqrt(var + epsilon) + beta; an absent gamma is 1, an absent beta or mean 0
 """
 
 from __future__ import annotations
@@ -11,21 +11,27 @@ from numpy.typing import ArrayLike
 
 from .checks import Array, bad_argument, float64, shape
 
+ABSENT = {"gamma": 1.0, "beta": 0.0, "mean": 0.0}
 
-def _checked(op: str, epsilon: float, x: ArrayLike, **vectors: ArrayLike) -> list[Array]:
+
+def _checked(op: str, epsilon: float, x: ArrayLike, **vectors: ArrayLike | None) -> list[Array]:
     """x and the named per-channel vectors in float64."""
     x = float64(x)
     if x.ndim < 2:
         raise bad_argument(op, "x", "of rank >= 2", x.shape)
     if not epsilon >= 0:
         raise bad_argument(op, "epsilon", ">= 0", epsilon)
+    found = [x]
     for name, vector in vectors.items():
+        if vector is None:
+            vector = np.full(x.shape[-1:], ABSENT[name])
         shape(op, name, np.shape(vector), x.shape[-1:])
-    return [x, *(float64(vector) for vector in vectors.values())]
+        found.append(float64(vector))
+    return found
 
 
 def batch_norm_training(
-    x: ArrayLike, gamma: ArrayLike, beta: ArrayLike, epsilon: float
+    x: ArrayLike, gamma: ArrayLike | None, beta: ArrayLike | None, epsilon: float
 ) -> tuple[Array, Array, Array]:
     """(y, mean, var) with the biased variance of the batch. Shape: x (..., C); the rest (C)."""
     x, gamma, beta = _checked("batch_norm_training", epsilon, x, gamma=gamma, beta=beta)
@@ -36,9 +42,9 @@ def batch_norm_training(
 
 def batch_norm_inference(
     x: ArrayLike,
-    gamma: ArrayLike,
-    beta: ArrayLike,
-    mean: ArrayLike,
+    gamma: ArrayLike | None,
+    beta: ArrayLike | None,
+    mean: ArrayLike | None,
     var: ArrayLike,
     epsilon: float,
 ) -> Array:
@@ -51,7 +57,7 @@ def batch_norm_inference(
 
 def batch_norm_backward(
     x: ArrayLike,
-    gamma: ArrayLike,
+    gamma: ArrayLike | None,
     mean: ArrayLike,
     var: ArrayLike,
     dy: ArrayLike,
@@ -75,10 +81,10 @@ def batch_norm_backward(
     return dx, dgamma, dbeta
 
 
-def moving_average(old: ArrayLike, new: ArrayLike, momentum: float) -> Array:
-    """Keras: old * momentum + new * (1 - momentum)."""
-    old, new = float64(old), float64(new)
-    shape("moving_average", "new", new.shape, old.shape)
+def moving_average(parameter: ArrayLike, sample: ArrayLike, momentum: float) -> Array:
+    """Keras: parameter * momentum + sample * (1 - momentum)."""
+    parameter, sample = float64(parameter), float64(sample)
+    shape("moving_average", "sample", sample.shape, parameter.shape)
     if not 0 <= momentum <= 1:
         raise bad_argument("moving_average", "momentum", "in [0, 1]", momentum)
-    return old * momentum + new * (1 - momentum)
+    return parameter * momentum + sample * (1 - momentum)

@@ -24,21 +24,21 @@ def _in_unit_interval(op: str, argument: str, value: float) -> None:
 
 
 def sgd(
-    w: ArrayLike,
-    g: ArrayLike,
+    parameter: ArrayLike,
+    gradient: ArrayLike,
     velocity: ArrayLike,
     learning_rate: float = 0.01,
     momentum: float = 0.0,
     nesterov: bool = False,
     weight_decay: float = 0.0,
 ) -> tuple[Array, Array]:
-    """(w, velocity) after velocity = momentum * velocity - lr * g; w += velocity.
+    """(w, velocity) after velocity = momentum * velocity - lr * gradient; w += velocity.
 
     nesterov: w += momentum * velocity - lr * g, with the new velocity. Without momentum there is
     no velocity (Keras stores none): it comes back as it was.
     """
-    w, g, velocity = float64(w), float64(g), float64(velocity)
-    shape("sgd", "g", g.shape, w.shape)
+    w, g, velocity = float64(parameter), float64(gradient), float64(velocity)
+    shape("sgd", "gradient", g.shape, w.shape)
     shape("sgd", "velocity", velocity.shape, w.shape)
     _in_unit_interval("sgd", "momentum", momentum)
     w = _decay(w, learning_rate, weight_decay)
@@ -51,8 +51,8 @@ def sgd(
 
 
 def adam(
-    w: ArrayLike,
-    g: ArrayLike,
+    parameter: ArrayLike,
+    gradient: ArrayLike,
     m: ArrayLike,
     v: ArrayLike,
     step: int,
@@ -67,8 +67,8 @@ def adam(
     m += (1 - beta_1) * (g - m); v += (1 - beta_2) * (g^2 - v)
     w -= m * alpha / (sqrt(v) + epsilon), alpha = lr * sqrt(1 - beta_2^step) / (1 - beta_1^step)
     """
-    w, g, m, v = float64(w), float64(g), float64(m), float64(v)
-    for name, array in (("g", g), ("m", m), ("v", v)):
+    w, g, m, v = float64(parameter), float64(gradient), float64(m), float64(v)
+    for name, array in (("gradient", g), ("m", m), ("v", v)):
         shape("adam", name, array.shape, w.shape)
     step = integer("adam", "step", step, 1)
     _in_unit_interval("adam", "beta_1", beta_1)

@@ -24,7 +24,8 @@ from mutations import mutated
 from numpy.typing import NDArray
 
 import pycnn
-from pycnn import errors, limits, reference, saving
+from pycnn import errors, limits, reference
+from pycnn.files import saving
 
 Array = NDArray[Any]
 

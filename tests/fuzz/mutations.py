@@ -10,7 +10,7 @@ import zlib
 from copy import deepcopy
 from typing import Any
 
-from pycnn import container
+from pycnn.files import container
 
 VALUES = (0, 1, -1, 2, 3, 255, 2**31 - 1, 2**31, 2**63, 10**30, 0.5, -0.0, True, None, "", "relu")
 VALUES = (*VALUES, "Dense", "../x", "\x1b[2J", "a" * 300, [], [0], [[]], {}, {"a": 1}, 1e308)

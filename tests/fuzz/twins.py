@@ -161,7 +161,7 @@ TWINS: dict[str, Callable[[Node], Any]] = {
     "dense": lambda n: reference.dense(*n.inputs[:3]),
     "dense_backward_data": lambda n: reference.dense_backward_data(*n.given()[:2]),
     "dense_backward_weights": _flat_rows,
-    "bias_backward": lambda n: reference.dense_backward_bias(n.given()[0]),
+    "bias_backward": lambda n: reference.bias_backward(n.given()[0]),
     "max_pool2d": _pool("max_pool2d", False),
     "max_pool2d_backward": _max_pool_backward,
     "avg_pool2d": _pool("avg_pool2d", False),

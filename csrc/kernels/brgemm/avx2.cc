@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "simd/avx2.h"
 
-#include "kernels/brgemm/families.h"
+#include "kernels/brgemm/brgemm.h"
 #include "kernels/brgemm/generic.h"
 
 namespace pycnn {
@@ -16,6 +16,6 @@ constexpr BrgemmTile kTiles[] = {
 
 }  // namespace
 
-const BrgemmFamily kBrgemmAvx2 = {kTiles, 3, pack_panels<F32x8>};
+const BrgemmFamily brgemm_avx2 = {kTiles, 3, pack_panels<F32x8>};
 
 }  // namespace pycnn

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "simd/avx512.h"
 
-#include "kernels/brgemm/families.h"
+#include "kernels/brgemm/brgemm.h"
 #include "kernels/brgemm/generic.h"
 
 namespace pycnn {
@@ -16,6 +16,6 @@ constexpr BrgemmTile kTiles[] = {
 
 }  // namespace
 
-const BrgemmFamily kBrgemmAvx512 = {kTiles, 3, pack_panels<F32x16>};
+const BrgemmFamily brgemm_avx512 = {kTiles, 3, pack_panels<F32x16>};
 
 }  // namespace pycnn

@@ -14,21 +14,11 @@
 #include <cassert>
 
 #include "base/arch.h"
-#include "base/types.h"
+#include "kernels/epilogue.h"
 
 namespace pycnn {
 
 enum class Beta : int { zero, one };
-
-// In this order, each where given: + bias[j], + residual, activation, zero where gate <= 0.
-// residual and gate lie like C (same ldc). act is linear, relu or relu6.
-struct Epilogue {
-  const float* bias = nullptr;
-  const float* residual = nullptr;
-  const float* gate = nullptr;
-  float gate_ceiling = 0;  // > 0: also zero where gate >= it (relu6)
-  ActivationKind act = ActivationKind::linear;
-};
 
 struct BrgemmArgs {
   const float* a;
@@ -82,6 +72,7 @@ struct BrgemmFamily {
   int count;
   PackPanelsFn pack_panels;
 };
+extern const BrgemmFamily brgemm_scalar, brgemm_avx2, brgemm_avx512;
 const BrgemmFamily& brgemm_family(Isa isa);
 
 // The tile with the least estimated time for an n-column result; the narrowest of equals.

@@ -3,7 +3,7 @@
 // header.
 #pragma once
 
-#include "kernels/brgemm/epilogue.h"
+#include "kernels/store.h"
 
 namespace pycnn {
 namespace {

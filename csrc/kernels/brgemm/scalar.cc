@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "kernels/brgemm/families.h"
+#include "kernels/brgemm/brgemm.h"
 #include "kernels/brgemm/generic.h"
 #include "simd/vec.h"
 
@@ -14,6 +14,6 @@ constexpr BrgemmTile kTiles[] = {
 
 }  // namespace
 
-const BrgemmFamily kBrgemmScalar = {kTiles, 2, pack_panels<Portable<4>>};
+const BrgemmFamily brgemm_scalar = {kTiles, 2, pack_panels<Portable<4>>};
 
 }  // namespace pycnn

@@ -8,7 +8,8 @@
 // but the C floats of these pixels and weights is read or written.
 #pragma once
 
-#include "kernels/brgemm/brgemm.h"
+#include "base/arch.h"
+#include "kernels/epilogue.h"
 
 namespace pycnn {
 

@@ -4,8 +4,8 @@
 // cycles a vector on a core that starts two of each a cycle. Memory brings x and takes y in more.
 #pragma once
 
-#include "kernels/brgemm/epilogue.h"
 #include "kernels/depthwise/depthwise.h"
+#include "kernels/store.h"
 #include "simd/loops.h"
 
 namespace pycnn {

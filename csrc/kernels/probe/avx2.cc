@@ -5,6 +5,6 @@
 
 namespace pycnn {
 
-const ProbeKernels kProbeAvx2 = {F32x8::lanes, multiply_add<F32x8>};
+const ProbeKernels probe_avx2 = {F32x8::lanes, multiply_add<F32x8>};
 
 }  // namespace pycnn

@@ -5,6 +5,6 @@
 
 namespace pycnn {
 
-const ProbeKernels kProbeAvx512 = {F32x16::lanes, multiply_add<F32x16>};
+const ProbeKernels probe_avx512 = {F32x16::lanes, multiply_add<F32x16>};
 
 }  // namespace pycnn

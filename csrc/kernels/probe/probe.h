@@ -15,9 +15,9 @@ struct ProbeKernels {
 constexpr int kProbeChains =
     12;  // >= 2 FMAs a cycle x 4 or 5 cycles of latency, within 16 registers
 
-extern const ProbeKernels kProbeScalar;
-extern const ProbeKernels kProbeAvx2;
-extern const ProbeKernels kProbeAvx512;
+extern const ProbeKernels probe_scalar;
+extern const ProbeKernels probe_avx2;
+extern const ProbeKernels probe_avx512;
 const ProbeKernels& probe_kernels(Isa isa);
 
 }  // namespace pycnn

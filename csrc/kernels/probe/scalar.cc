@@ -4,6 +4,6 @@
 
 namespace pycnn {
 
-const ProbeKernels kProbeScalar = {Portable<4>::lanes, multiply_add<Portable<4>>};
+const ProbeKernels probe_scalar = {Portable<4>::lanes, multiply_add<Portable<4>>};
 
 }  // namespace pycnn

@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: Apache-2.0
+// The attributes of ops. fields() says the name and bounds of each, and the members their defaults:
+// what checks, reads, writes or describes attributes is written over these, and nothing else is.
+#pragma once
+
+#include <limits>
+#include <variant>
+
+#include "base/shape.h"
+#include "base/types.h"
+
+namespace pycnn {
+
+// What a number, or each number of a field, may be (NaN and infinities never), and what it means
+// that a caller leaves it out, whatever the member starts as.
+struct Bounds {
+  double least = -std::numeric_limits<double>::infinity();
+  double most = std::numeric_limits<double>::infinity();
+  bool most_excluded = false;
+  bool required = false;   // refused
+  bool completed = false;  // the op's row completes it, see ResolveFn
+};
+constexpr Bounds required(Bounds bounds) {
+  bounds.required = true;
+  return bounds;
+}
+constexpr Bounds completed(Bounds bounds) {
+  bounds.completed = true;
+  return bounds;
+}
+constexpr Bounds kAnyFinite, kNotNegative{0}, kFraction{0, 1}, kProperFraction{0, 1, true};
+constexpr Bounds kSizes{1, double{kMaxExtent}}, kPads{0, double{kMaxExtent}};
+constexpr Bounds kCount{1}, kIndex{0};
+
+struct NoAttrs {
+  template <class Self, class Visit>
+  static void fields(Self&, Visit&&) {}
+};
+
+struct InputAttrs {
+  Shape shape;
+  DType dtype = DType::f32;
+
+  template <class Self, class Visit>
+  static void fields(Self& a, Visit&& visit) {
+    visit("shape", a.shape, required(kAnyFinite));
+    visit("dtype", a.dtype, kAnyFinite);
+  }
+};
+
+struct ParameterAttrs {
+  Shape shape;
+  bool trainable = true;
+
+  template <class Self, class Visit>
+  static void fields(Self& a, Visit&& visit) {
+    visit("shape", a.shape, required(kAnyFinite));
+    visit("trainable", a.trainable, kAnyFinite);
+  }
+};
+
+struct Conv2dAttrs {
+  Size2d stride;
+  Pad2d pad;
+  Size2d dilation;
+  dim_t groups = 1;
+
+  template <class Self, class Visit>
+  static void fields(Self& a, Visit&& visit) {
+    visit("strides", a.stride, kSizes);
+    visit("padding", a.pad, completed(kPads));
+    visit("dilation", a.dilation, kSizes);
+    visit("groups", a.groups, kCount);
+  }
+};
+
+struct Conv2dTransposeAttrs {
+  Size2d stride;
+  Pad2d pad;
+  Size2d output_padding{0, 0};  // see TransposedPadding
+  Size2d dilation;
+
+  template <class Self, class Visit>
+  static void fields(Self& a, Visit&& visit) {
+    visit("strides", a.stride, kSizes);
+    visit("padding", a.pad, completed(kPads));
+    visit("output_padding", a.output_padding, completed(kPads));
+    visit("dilation", a.dilation, kSizes);
+  }
+};
+
+struct Pool2dAttrs {
+  Size2d window, stride;
+  Pad2d pad;
+
+  template <class Self, class Visit>
+  static void fields(Self& a, Visit&& visit) {
+    visit("pool_size", a.window, required(kSizes));
+    visit("strides", a.stride, required(kSizes));
+    visit("padding", a.pad, completed(kPads));
+  }
+};
+
+struct Upsample2dAttrs {
+  Size2d factor;
+
+  template <class Self, class Visit>
+  static void fields(Self& a, Visit&& visit) {
+    visit("size", a.factor, required(kSizes));
+  }
+};
+
+struct SliceAttrs {
+  dim_t first = 0, count = 1;  // channels
+
+  template <class Self, class Visit>
+  static void fields(Self& a, Visit&& visit) {
+    visit("first", a.first, required(kIndex));
+    visit("count", a.count, required(kCount));
+  }
+};
+
+struct ActivationAttrs {
+  ActivationKind kind = ActivationKind::linear;
+  float alpha = 0;  // a negative slope would make y positive for negative x, and y not tell f'
+
+  template <class Self, class Visit>
+  static void fields(Self& a, Visit&& visit) {
+    visit("kind", a.kind, required(kAnyFinite));
+    visit("alpha", a.alpha, completed(kNotNegative));
+  }
+};
+
+struct DropoutAttrs {
+  float rate = 0;
+  std::uint32_t stream = 0;  // of random numbers; the seed and the step come at run time
+
+  template <class Self, class Visit>
+  static void fields(Self& a, Visit&& visit) {
+    visit("rate", a.rate, required(kProperFraction));
+    visit("stream", a.stream, required(kIndex));
+  }
+};
+
+struct BatchNormAttrs {
+  float epsilon = 1e-3f;
+
+  template <class Self, class Visit>
+  static void fields(Self& a, Visit&& visit) {
+    visit("epsilon", a.epsilon, required(kNotNegative));
+  }
+};
+
+struct MovingAverageAttrs {
+  float momentum = 0.99f;
+
+  template <class Self, class Visit>
+  static void fields(Self& a, Visit&& visit) {
+    visit("momentum", a.momentum, required(kFraction));
+  }
+};
+
+struct LossAttrs {
+  LossKind kind = LossKind::mean_squared_error;
+  bool from_logits = false;
+
+  template <class Self, class Visit>
+  static void fields(Self& a, Visit&& visit) {
+    visit("kind", a.kind, required(kAnyFinite));
+    visit("from_logits", a.from_logits, kAnyFinite);
+  }
+};
+
+struct MetricAttrs {
+  MetricKind kind = MetricKind::accuracy;
+  float threshold = 0.5f;
+
+  template <class Self, class Visit>
+  static void fields(Self& a, Visit&& visit) {
+    visit("kind", a.kind, required(kAnyFinite));
+    visit("threshold", a.threshold, kAnyFinite);
+  }
+};
+
+struct SgdAttrs {
+  float momentum = 0;
+  bool nesterov = false;
+  float weight_decay = 0;
+
+  template <class Self, class Visit>
+  static void fields(Self& a, Visit&& visit) {
+    visit("momentum", a.momentum, kFraction);
+    visit("nesterov", a.nesterov, kAnyFinite);
+    visit("weight_decay", a.weight_decay, kNotNegative);
+  }
+};
+
+struct AdamAttrs {
+  float beta_1 = 0.9f, beta_2 = 0.999f;  // 1 would divide by zero in the bias correction
+  float epsilon = 1e-7f, weight_decay = 0;
+
+  template <class Self, class Visit>
+  static void fields(Self& a, Visit&& visit) {
+    visit("beta_1", a.beta_1, kProperFraction);
+    visit("beta_2", a.beta_2, kProperFraction);
+    visit("epsilon", a.epsilon, kNotNegative);
+    visit("weight_decay", a.weight_decay, kNotNegative);
+  }
+};
+
+using Attrs =
+    std::variant<NoAttrs, InputAttrs, ParameterAttrs, Conv2dAttrs, Conv2dTransposeAttrs,
+                 Pool2dAttrs, Upsample2dAttrs, SliceAttrs, ActivationAttrs, DropoutAttrs,
+                 BatchNormAttrs, MovingAverageAttrs, LossAttrs, MetricAttrs, SgdAttrs, AdamAttrs>;
+
+// visit(name, field, bounds) for each attribute, in the order in which callers may give them.
+template <class AnyAttrs, class Visit>
+void fields(AnyAttrs& attrs, Visit&& visit) {
+  std::visit([&](auto& a) { std::remove_cvref_t<decltype(a)>::fields(a, visit); }, attrs);
+}
+
+}  // namespace pycnn

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// Nodes as callers ask for them: attributes by name, defaults where they are left out, padding as
+// "valid" or "same". What the Python binding, files and programs in other languages build with.
+#pragma once
+
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "graph/op.h"
+
+namespace pycnn {
+
+// Sizes and pads are lists: (h, w) and (top, bottom, left, right); the batch axis of a shape is
+// kBatch; kinds and types are names.
+using AttrValue = std::variant<bool, dim_t, double, std::string, std::vector<dim_t>>;
+using AttrValues = std::vector<std::pair<std::string, AttrValue>>;
+
+// Graph::add with attributes by name. Throws Error(value) for one that the op does not have, that
+// is of another type or out of bounds, or that has no default and is missing.
+ValueId build(Graph& graph, OpKind op, std::vector<ValueId> inputs, const AttrValues& attributes,
+              const std::string& name = "");
+
+// All attributes of a node, in order, as build() takes them.
+AttrValues attributes_of(const Attrs& attrs);
+
+}  // namespace pycnn

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The graphs a model runs (predict, evaluate, train) and their plans, one for each batch size."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .. import _core, limits
+from ..losses import Loss
+from ..metrics import Metric
+from ..optimizers import Optimizer
+from .builder import GraphBuilder
+from .network import Network
+
+if TYPE_CHECKING:
+    from ..layers.base import Layer
+
+MAX_PLANS = 8  # a mode and its batch sizes: the usual one, the last of an epoch, a few of the user
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What compile() asked for, once the output shape is known."""
+
+    optimizer: Optimizer
+    loss: Loss
+    metrics: tuple[Metric, ...]
+    names: list[str]  # of the scalars a step returns
+
+
+def predict_graph(network: Network) -> GraphBuilder:
+    """Inputs -> outputs."""
+    graph, values = network.build(training=False)
+    for output in network.outputs:
+        graph.core.mark_output(values[id(output)])
+    return graph
+
+
+def evaluate_graph(network: Network, objective: Objective) -> GraphBuilder:
+    """Inputs, labels -> loss, metrics."""
+    graph, values = network.build(training=False)
+    _add_objective(graph.core, values[id(network.outputs[0])], objective)
+    return graph
+
+
+def train_graph(
+    network: Network, objective: Objective, trainable_layer: Callable[[Layer], bool]
+) -> GraphBuilder:
+    """Inputs, labels -> loss, metrics; updates the weights and the moving averages."""
+    graph, values = network.build(training=True, trainable=trainable_layer)
+    loss = _add_objective(graph.core, values[id(network.outputs[0])], objective)
+    trainable = [path for path, weight in graph.weights.items() if weight.updated]
+    gradients = graph.core.gradients(loss, [graph.values[name] for name in trainable])
+    for name, gradient in zip(trainable, gradients, strict=True):
+        if gradient is not None:
+            objective.optimizer.add_update(graph.core, graph.values[name], gradient, name)
+    for weight, sample, momentum in graph.averages:
+        graph.core.moving_average(weight, sample, momentum=momentum)
+    return graph
+
+
+def _add_objective(graph: _core.Graph, y_pred: int, objective: Objective) -> int:
+    loss = objective.loss
+    shape = graph.shape(y_pred)
+    if loss.sparse:
+        y_true = graph.input("y_true", shape[:-1], "int32")
+    else:
+        y_true = graph.input("y_true", shape)
+    value = graph.loss(loss.kind, y_true, y_pred, from_logits=loss.from_logits, name="loss")
+    graph.mark_output(value)
+    for metric, name in zip(objective.metrics, objective.names[1:], strict=True):
+        if metric.is_loss:
+            score = graph.loss(metric.kind, y_true, y_pred, name=name)
+        else:
+            score = graph.metric(metric.kind, y_true, y_pred, threshold=metric.threshold, name=name)
+        graph.mark_output(score)
+    return value
+
+
+def make_plan(
+    graph: _core.Graph,
+    parameters: _core.Parameters,
+    batch: int,
+    optimizer: _core.OptimizerState | None = None,
+) -> _core.Plan:
+    """A plan within the limits of pycnn.limits; MemoryError beyond them."""
+    return _core.Plan(
+        graph,
+        parameters,
+        batch,
+        optimizer=optimizer,
+        **limits.current(),
+    )
+
+
+class Plans:
+    """A graph and the plans made from it; the least recently used plans are dropped.
+
+    Args:
+        optimizer: of a training graph: owns the slots and counts the steps.
+        changes: of the optimizer's settings, when the graph was made.
+    """
+
+    def __init__(
+        self,
+        graph: GraphBuilder,
+        parameters: _core.Parameters,
+        optimizer: _core.OptimizerState | None = None,
+        changes: int = 0,
+    ) -> None:
+        self.graph = graph.core
+        self.changes = changes
+        self._least_batch = graph.least_batch
+        self._parameters = parameters
+        self._optimizer = optimizer
+        self._plans: OrderedDict[int, _core.Plan] = OrderedDict()
+
+    def check_batch(self, batch: int) -> None:
+        """Refuses to train on batches with fewer samples than a layer needs to learn anything."""
+        least, layer = self._least_batch
+        if batch < least:
+            raise ValueError(f"{layer}: needs batches of >= {least} samples, got {batch}")
+
+    def plan(self, batch: int) -> _core.Plan:
+        """The plan for this many samples."""
+        plan = self._plans.get(batch)
+        if plan is None:
+            made = make_plan(self.graph, self._parameters, batch, self._optimizer)
+            plan = self._plans.setdefault(batch, made)
+        with suppress(KeyError):  # another thread may have dropped it
+            self._plans.move_to_end(batch)
+        while len(self._plans) > MAX_PLANS:
+            with suppress(KeyError):
+                self._plans.popitem(last=False)
+        return plan

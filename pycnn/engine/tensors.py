@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Symbolic tensors: what a layer returns when it is called; models are walks over them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from .. import _core
+from .builder import GraphBuilder, KnownBody
+
+if TYPE_CHECKING:
+    from .builder import Body, Node
+
+Extents = tuple[int | None, ...]
+
+
+def as_list(value: Any) -> list[Any]:
+    """The inputs or outputs of a layer or model, given as a list or as the only one."""
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+class Call:
+    """One use of a layer, or of a model as a layer.
+
+    Args:
+        body: what it runs; a model may change later, its body does not.
+    """
+
+    __slots__ = ("body", "inputs", "layer", "outputs")
+
+    def __init__(
+        self, layer: Node, body: Body, inputs: tuple[Tensor, ...], shapes: Sequence[Extents]
+    ) -> None:
+        self.layer = layer
+        self.body = body
+        self.inputs = inputs
+        self.outputs = tuple(Tensor(self, i, shape) for i, shape in enumerate(shapes))
+
+
+class Tensor:
+    """An output of a call. Compared by identity."""
+
+    __slots__ = ("__weakref__", "call", "index", "shape")
+
+    def __init__(self, call: Call, index: int, shape: Extents) -> None:
+        self.call = call
+        self.index = index
+        self.shape = shape  # leads with None, the batch
+
+    @property
+    def layer(self) -> Node:
+        return self.call.layer
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        return self.call.inputs
+
+    def __repr__(self) -> str:
+        return f"<Tensor {self.layer.name} {self.shape}>"
+
+
+def call_layer(layer: Node, inputs: Sequence[Tensor]) -> Call:
+    """The symbolic results of layer(inputs); bad shapes are refused here.
+
+    The first call makes the layer's weights, which are fixed in number and shape from then on.
+    """
+    for x in inputs:
+        if not isinstance(x, Tensor):
+            raise TypeError(
+                f"{layer.name}: expected the output of a layer or Input(), got {type(x).__name__}; "
+                "arrays go to model.predict()"
+            )
+    body = layer.body_for([x.shape for x in inputs])
+    if isinstance(body, KnownBody):
+        shapes = body.output_shapes(layer.name, [x.shape for x in inputs])
+        return Call(layer, body, tuple(inputs), shapes)
+    graph = GraphBuilder()
+    values = [graph.core.input(f"input_{i}", x.shape) for i, x in enumerate(inputs)]
+    outputs = graph.apply(body, layer.name, values)
+    groups = _core.groups_of(graph.core)
+    for path, weight in graph.weights.items():
+        weight.layer.adopt(weight.spec, groups[path])
+    return Call(layer, body, tuple(inputs), [graph.core.shape(value) for value in outputs])
+
+
+def ancestors(outputs: Sequence[Tensor], inputs: Sequence[Tensor] = ()) -> list[Tensor]:
+    """All the outputs depend on down to the inputs, these first, each once. Depth is free."""
+    order: list[Tensor] = []
+    ends = {id(tensor) for tensor in inputs}
+    seen: set[int] = set()
+    stack = [(tensor, False) for tensor in reversed(outputs)]
+    while stack:
+        tensor, expanded = stack.pop()
+        if expanded:
+            order.append(tensor)
+        elif id(tensor) not in seen:
+            seen.add(id(tensor))
+            stack.append((tensor, True))
+            if id(tensor) not in ends:
+                stack.extend((x, False) for x in reversed(tensor.inputs) if id(x) not in seen)
+    return order

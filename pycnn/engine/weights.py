@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The weights of layers. A layer owns its variables; models, plans and files refer to them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import _core
+from ..errors import ShapeError
+from ..ground.arrays import as_float32
+from ..ground.seeding import next_model_seed
+from .builder import WeightSpec
+
+if TYPE_CHECKING:
+    from ..layers.base import Layer
+
+
+class Variable:
+    """One weight: its values, and what its layer says of it.
+
+    The initial values are a function of (seed, stream), which the first model that holds the layer
+    gives; they are made when somebody first looks.
+    """
+
+    __slots__ = ("_groups", "_layer", "_made", "_origin", "spec")
+
+    def __init__(self, layer: Layer, spec: WeightSpec, groups: int | None) -> None:
+        self.spec = spec
+        self._layer = layer
+        self._groups = groups
+        self._origin: tuple[int, int] | None = None
+        self._made: list[_core.Variable] = []  # the first is the one; empty until it is asked for
+
+    def begin_at(self, seed: int, stream: int) -> None:
+        """Where the initial values come from; the first call decides."""
+        if self._origin is None:
+            self._origin = seed, stream
+
+    def begin_with(self, values: NDArray[np.float32]) -> None:
+        """These are the initial values, or else the values from now on."""
+        if self._made:
+            self._made[0].set(values)
+            return
+        made = _core.Variable(self.shape, self._groups)
+        made.set(values)
+        if self._first(made) is not made:
+            self._made[0].set(values)
+
+    @property
+    def core(self) -> _core.Variable:
+        """The values, as plans share them."""
+        if self._made:
+            return self._made[0]
+        seed, stream = self._origin or (next_model_seed(), 0)
+        made = _core.Variable(self.shape, self._groups)
+        made.set(self.spec.initializer(self.shape, seed, stream))
+        return self._first(made)
+
+    def _first(self, made: _core.Variable) -> _core.Variable:
+        """What is kept: another thread's, if that was first; plans of both must share it."""
+        self._made.append(made)
+        return self._made[0]
+
+    @property
+    def layer(self) -> Layer:
+        """Its owner."""
+        return self._layer
+
+    @property
+    def path(self) -> str:
+        """ "layer/kernel"."""
+        return f"{self._layer.name}/{self.name}"
+
+    @property
+    def name(self) -> str:
+        """ "kernel"."""
+        return self.spec.name
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.spec.shape
+
+    @property
+    def groups(self) -> int | None:
+        """Of the convolution whose kernel it is."""
+        return self._groups
+
+    @property
+    def trainable(self) -> bool:
+        """Whether fit() changes it, were the model compiled now; follows the layer's flag."""
+        return self.spec.trainable and self._layer.trainable
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.spec.shape)
+
+    def numpy(self) -> NDArray[np.float32]:
+        """A copy of the values."""
+        return self.core.get()
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return self.numpy() if dtype is None else self.numpy().astype(dtype)
+
+    def assign(self, values: Any) -> None:
+        self.core.set(self.checked(values))
+
+    def checked(self, values: Any) -> NDArray[np.float32]:
+        array = as_float32(self.path, values)
+        if array.shape != self.shape:
+            raise ShapeError(f"{self.path}: expected shape {self.shape}, got {array.shape}")
+        return array
+
+    def __repr__(self) -> str:
+        return f"<Variable {self.path} {self.shape}>"
+
+
+class WeightHolder:
+    """What layers and models say of their weights."""
+
+    @property
+    def name(self) -> str:
+        raise NotImplementedError
+
+    @property
+    def weights(self) -> list[Variable]:
+        raise NotImplementedError
+
+    @property
+    def trainable_weights(self) -> list[Variable]:
+        raise NotImplementedError
+
+    @property
+    def non_trainable_weights(self) -> list[Variable]:
+        trained = {id(variable) for variable in self.trainable_weights}
+        return [variable for variable in self.weights if id(variable) not in trained]
+
+    def get_weights(self) -> list[NDArray[np.float32]]:
+        """Copies of all weights, of one and the same step; kernels are HWIO."""
+        return read_all(self.weights)
+
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        """Takes what get_weights returns; where one does not fit, nothing changes."""
+        assign_all(self.name, self.weights, weights)
+
+    def count_params(self) -> int:
+        return sum(variable.size for variable in self.weights)
+
+
+def read_all(variables: Sequence[Variable]) -> list[NDArray[np.float32]]:
+    """Copies of all values, of one and the same training step."""
+    return _core.read([variable.core for variable in variables])[0]
+
+
+def assign_all(where: str, variables: Sequence[Variable], values: Sequence[Any]) -> None:
+    """Sets all or, where one does not fit, none."""
+    if len(values) != len(variables):
+        raise ValueError(f"{where}: expected {len(variables)} weights, got {len(values)}")
+    checked = [variable.checked(value) for variable, value in zip(variables, values, strict=True)]
+    _core.write([variable.core for variable in variables], checked)

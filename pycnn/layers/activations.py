@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Activation strings. The table is closed: names only, as in a saved model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..engine.builder import GraphBuilder
+
+# name -> slope or scale of the negative side, where there is one (Keras' values)
+ACTIVATIONS: dict[str, float | None] = {
+    "linear": None,
+    "step": None,  # forward only
+    "sigmoid": None,
+    "tanh": None,
+    "relu": None,
+    "relu6": None,
+    "leaky_relu": 0.2,
+    "elu": 1.0,
+    "softmax": None,
+}
+
+
+def checked_activation(where: str, activation: Any) -> str:
+    """The name of a known activation; None is "linear"."""
+    name = "linear" if activation is None else activation
+    if not isinstance(name, str) or name not in ACTIVATIONS:
+        known = ", ".join(ACTIVATIONS)
+        raise ValueError(f"{where}: activation must be one of {known}, got {activation!r}")
+    return name
+
+
+def add_activation(graph: GraphBuilder, x: int, activation: str) -> int:
+    """Appends f(x). Shape: (N, ...) -> (N, ...); softmax runs over the last axis."""
+    if activation == "linear":
+        return x
+    if activation == "softmax":
+        return graph.core.softmax(x, name=graph.name)
+    return graph.core.activation(x, activation, alpha=ACTIVATIONS[activation], name=graph.name)
