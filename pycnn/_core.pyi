@@ -16,7 +16,13 @@ __version__: str
 class Graph:
     def __init__(self) -> None: ...
     def input(self, name: str, shape: Sequence[int | None], dtype: str = "float32") -> int: ...
-    def parameter(self, name: str, shape: Sequence[int], trainable: bool = True) -> int: ...
+    def parameter(
+        self,
+        name: str,
+        shape: Sequence[int],
+        trainable: bool = True,
+        dtype: str = "float32",
+    ) -> int: ...
     # The ops: tests/stub.py wrote these.
     def conv2d(
         self,

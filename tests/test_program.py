@@ -15,7 +15,8 @@ import pytest
 import stub
 
 import pycnn
-from pycnn import _core, layers, reference
+from pycnn import _core, applications, layers, reference
+from pycnn.engine.programs import predict_graph
 
 sys.path.insert(0, str(Path(__file__).parent / "fuzz"))
 from graph_runs import Case
@@ -88,9 +89,9 @@ def test_random_graphs_come_back(seed):
 
 
 def test_a_copy_computes_the_same_bits():
-    model = pycnn.applications.lenet5()
+    model = applications.lenet5()
     x = np.random.default_rng(0).random((2, *model.input_shape[1:]), np.float32)
-    graph = pycnn.engine.programs.predict_graph(model.network).core
+    graph = predict_graph(model.network).core
     plan = _core.Plan(again(graph), model.network.parameters, 2)
     y = np.empty((2, 10), np.float32)
     plan.run([x], [y])

@@ -55,9 +55,8 @@ class Checked {
   dim_t value_;
 };
 
-inline std::size_t float_bytes(dim_t floats) {
-  return (Checked(floats) * dim_t{sizeof(float)}).bytes();
-}
+inline std::size_t bytes_of(Checked count, DType dtype) { return (count * size_of(dtype)).bytes(); }
+inline std::size_t float_bytes(dim_t floats) { return bytes_of(floats, DType::f32); }
 // The least multiple of `unit` that is not below `bytes`.
 inline std::size_t bytes_rounded_up(std::size_t bytes, std::size_t unit) {
   return (Checked(bytes) + Checked(unit - 1)).bytes() / unit * unit;

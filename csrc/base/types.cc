@@ -9,7 +9,7 @@ namespace pycnn {
 namespace {
 
 // In the order of the enums.
-constexpr const char* kDTypes[] = {"float32", "int32", "uint8"};
+constexpr const char* kDTypes[] = {"float32", "bfloat16", "int32", "uint8"};
 constexpr const char* kActivations[] = {"linear", "step",  "sigmoid",    "tanh",
                                         "relu",   "relu6", "leaky_relu", "elu"};
 constexpr const char* kLosses[] = {"mean_squared_error", "binary_crossentropy",

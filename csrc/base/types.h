@@ -9,9 +9,20 @@ namespace pycnn {
 
 using dim_t = std::int64_t;  // signed: differences may be negative
 
-enum class DType : std::uint8_t { f32, i32, u8 };
+enum class DType : std::uint8_t { f32, bf16, i32, u8 };
 
-constexpr dim_t size_of(DType dtype) { return dtype == DType::u8 ? 1 : 4; }
+constexpr dim_t size_of(DType dtype) {  // in bytes
+  switch (dtype) {
+    case DType::u8:
+      return 1;
+    case DType::bf16:
+      return 2;
+    case DType::f32:
+    case DType::i32:
+      break;
+  }
+  return 4;
+}
 const char* name_of(DType dtype);
 DType dtype_named(const char* name);  // throws Error for an unknown name
 

@@ -107,10 +107,11 @@ void register_graph(py::module_& m) {
           "name"_a, "shape"_a, "dtype"_a = "float32")
       .def(
           "parameter",
-          [](Graph& g, const std::string& name, const std::vector<dim_t>& shape, bool trainable) {
-            return g.parameter(name, Shape(shape), trainable);
+          [](Graph& g, const std::string& name, const std::vector<dim_t>& shape, bool trainable,
+             const std::string& dtype) {
+            return g.parameter(name, Shape(shape), trainable, dtype_named(dtype.c_str()));
           },
-          "name"_a, "shape"_a, "trainable"_a = true)
+          "name"_a, "shape"_a, "trainable"_a = true, "dtype"_a = "float32")
       .def("mark_output", &Graph::mark_output, "value"_a)
       .def(
           "shape", [](const Graph& g, ValueId v) { return to_tuple(g.shape(v)); }, "value"_a)

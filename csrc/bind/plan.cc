@@ -42,6 +42,8 @@ bool has_dtype(const py::array& array, DType dtype) {
       return py::isinstance<py::array_t<std::int32_t>>(array);
     case DType::u8:
       return py::isinstance<py::array_t<std::uint8_t>>(array);
+    case DType::bf16:  // NumPy has no such type
+      break;
   }
   return false;
 }
@@ -224,9 +226,12 @@ py::array output(const Plan& plan, int index) {
         return py::dtype::of<std::int32_t>();
       case DType::u8:
         return py::dtype::of<std::uint8_t>();
-      default:
+      case DType::bf16:
+        break;
+      case DType::f32:
         return py::dtype::of<float>();
     }
+    throw Error(ErrorKind::dtype, "plan.output: NumPy has no bfloat16");
   };
   py::array array(type(), extents_of(plan.output_shape(index)));
   plan.copy_output(index, array.mutable_data());

@@ -104,7 +104,8 @@ VariablePtr make_variable(const std::vector<dim_t>& dims, std::optional<dim_t> g
   const Isa isa = default_isa();
   const Shape shape(dims);
   return std::make_shared<Variable>(
-      shape, groups ? std::optional(kernel_layout(shape, *groups, isa)) : std::nullopt, isa);
+      shape, DType::f32, groups ? std::optional(kernel_layout(shape, *groups, isa)) : std::nullopt,
+      isa);
 }
 
 std::shared_ptr<Parameters> bound_parameters(const py::dict& variables) {

@@ -50,11 +50,13 @@ struct InputAttrs {
 
 struct ParameterAttrs {
   Shape shape;
+  DType dtype = DType::f32;
   bool trainable = true;
 
   template <class Self, class Visit>
   static void fields(Self& a, Visit&& visit) {
     visit("shape", a.shape, required(kAnyFinite));
+    visit("dtype", a.dtype, kAnyFinite);
     visit("trainable", a.trainable, kAnyFinite);
   }
 };

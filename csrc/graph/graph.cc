@@ -44,10 +44,10 @@ Inferred infer_input(const Graph&, const Node& node) {
 }
 
 Inferred infer_parameter(const Graph&, const Node& node) {
-  const Shape& shape = node.attrs_as<ParameterAttrs>().shape;
+  const auto& [shape, dtype, trainable] = node.attrs_as<ParameterAttrs>();
   PYCNN_CHECK_SHAPE(!shape.has_batch(), title_of(node), ": shape has a batch axis, got ",
                     shape.text());
-  return {.shapes = {shape}};
+  return {.shapes = {shape}, .dtypes = {dtype}};
 }
 
 }  // namespace
@@ -72,8 +72,8 @@ ValueId Graph::input(const std::string& name, const Shape& shape, DType dtype) {
   return add(OpKind::input, InputAttrs{shape, dtype}, {}, name);
 }
 
-ValueId Graph::parameter(const std::string& name, const Shape& shape, bool trainable) {
-  return add(OpKind::parameter, ParameterAttrs{shape, trainable}, {}, name);
+ValueId Graph::parameter(const std::string& name, const Shape& shape, bool trainable, DType dtype) {
+  return add(OpKind::parameter, ParameterAttrs{shape, dtype, trainable}, {}, name);
 }
 
 ValueId Graph::add(OpKind op, Attrs attrs, std::vector<ValueId> inputs, const std::string& name) {

@@ -96,7 +96,8 @@ class Graph {
  public:
   // Shapes of inputs lead with kBatch, those of parameters do not. Names of both are unique.
   ValueId input(const std::string& name, const Shape& shape, DType dtype = DType::f32);
-  ValueId parameter(const std::string& name, const Shape& shape, bool trainable);
+  ValueId parameter(const std::string& name, const Shape& shape, bool trainable,
+                    DType dtype = DType::f32);
   // Checks the arguments, infers the outputs' shapes, appends the node; returns its first output
   // (kNoValue for optimizers and moving averages, which have none). Optional inputs may be kNoValue
   // or, at the end, left out.

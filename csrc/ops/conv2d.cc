@@ -23,6 +23,7 @@ void pack_phase_row(const Conv2dBackwardData& op, const StridePhase& phase, dim_
       continue;
     }
     const float* row = w + ((phase.first_s - tap * phase.step_s) * Cg + c) * f.nr;
+#pragma GCC unroll 8  // a short loop across the end of a cache line takes a quarter longer
     for (dim_t i = 0; i < count; ++i) out[lane + i] = row[i * f.nr];
   }
   std::fill(out + lanes, out + nr, 0.0f);

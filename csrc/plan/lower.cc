@@ -34,10 +34,13 @@ Lowering::Lowering(const Graph& graph, const FusedGraph& fused, Parameters& para
   for (const Shape& shape : fused.shapes) schedule_.shapes.push_back(shape.with_batch(batch));
 }
 
-std::size_t Lowering::bytes_of(ValueId v) const {
+dim_t Lowering::count_of(ValueId v) const {
   const auto& layout = schedule_.layout[v];
-  const dim_t count = layout ? layout->count() : shape_of(v).count();
-  return (Checked(count) * size_of(graph_.value(v).dtype)).bytes();
+  return layout ? layout->count() : shape_of(v).count();
+}
+
+std::size_t Lowering::bytes_of(ValueId v) const {
+  return pycnn::bytes_of(count_of(v), graph_.value(v).dtype);
 }
 
 // The layout of a parameter, which must be what this graph takes it for.
@@ -46,6 +49,9 @@ std::optional<PackedWeights> Lowering::stored_layout(const ParameterSpec& wanted
   PYCNN_CHECK_SHAPE(wanted.shape == stored.shape(), "parameter ", wanted.name,
                     ": the graph expects ", wanted.shape.text(), ", the parameters hold ",
                     stored.shape().text());
+  PYCNN_CHECK(wanted.dtype == stored.dtype(), ErrorKind::dtype, "parameter ", wanted.name,
+              ": the graph expects ", name_of(wanted.dtype), ", the parameters hold ",
+              name_of(stored.dtype()));
   PYCNN_CHECK_VALUE(!wanted.read || wanted.packed == stored.layout(), "parameter ", wanted.name,
                     ": the parameters hold it for another op or number of groups");
   return stored.layout();
@@ -122,9 +128,9 @@ BufferId Lowering::new_buffer(std::size_t bytes) {
   return schedule_.buffers.push_back({.bytes = bytes});
 }
 
-BufferId Lowering::fixed_buffer(float* memory) {
+BufferId Lowering::fixed_buffer(void* memory) {
   const BufferId buffer = new_buffer(0);
-  schedule_.buffers[buffer].fixed = memory;
+  schedule_.buffers[buffer].fixed = static_cast<std::byte*>(memory);
   return buffer;
 }
 
@@ -198,19 +204,20 @@ void Lowering::add_check(const std::string& op, const std::string& name, StepFn 
   schedule_.steps.push_back({.op = op, .name = name, .run = std::move(run), .is_check = true});
 }
 
-BufferId Lowering::workspace(dim_t floats) {
-  assert(floats >= 0);
-  if (floats == 0) return kNoBuffer;
-  const BufferId buffer = new_buffer(float_bytes(floats));
+BufferId Lowering::workspace(dim_t count, DType dtype) {
+  assert(count >= 0);
+  if (count == 0) return kNoBuffer;
+  const BufferId buffer = new_buffer(pycnn::bytes_of(count, dtype));
   touch(buffer, static_cast<int>(schedule_.steps.size()));
   return buffer;
 }
 
-void Lowering::need_scratch(dim_t floats) {
-  schedule_.scratch_bytes = std::max(schedule_.scratch_bytes, float_bytes(floats));
+void Lowering::need_scratch(dim_t count, DType dtype) {
+  schedule_.scratch_bytes = std::max(schedule_.scratch_bytes, pycnn::bytes_of(count, dtype));
 }
 
-// Copies the batch's rows of the caller's arrays; bytes become floats here and no earlier.
+// Copies the batch's rows of the caller's arrays, unless they are lent; bytes become floats here
+// and no earlier.
 void Lowering::lower_input(const Node& node, int position) {
   const ValueId v = node.outputs[0];
   const BufferId to = buffer_of(v);
@@ -219,6 +226,7 @@ void Lowering::lower_input(const Node& node, int position) {
   const dim_t row_count = static_cast<dim_t>(row_bytes / sizeof(float)), rows = batch_;
   const auto slot = static_cast<std::size_t>(position);
   add_step(node, [=](RunContext& run, Worker& worker) {
+    if (run.lent[slot]) return;
     const RunRequest& asked = *run.request;
     const InputArray& given = asked.inputs[slot];
     const bool casts = given.dtype != dtype;
@@ -254,6 +262,30 @@ void Lowering::lower_output(ValueId v, int position) {
     });
   };
   schedule_.steps.push_back({.op = "output", .name = graph_.value(v).name, .run = copy});
+}
+
+// Not labels, which are checked before they are used as an index, and might change between. Not
+// what callers may ask for after the run.
+void Lowering::find_lendable() {
+  IdVector<BufferId, bool> taken(schedule_.buffers.size());
+  const auto take = [&](ValueId v) {
+    if (buffer_of(v).has_value()) taken[buffer_of(v)] = true;
+  };
+  for (const ValueId v : graph_.outputs()) take(v);
+  for (const FusedNode& node : nodes_) {
+    if (node.op != OpKind::input && node.op != OpKind::reshape)
+      std::ranges::for_each(node.outputs, take);
+  }
+  std::size_t input = 0;
+  for (const FusedNode& node : nodes_) {
+    if (node.op != OpKind::input) continue;
+    const ValueId v = node.outputs[0];
+    if (graph_.value(v).dtype == DType::f32 && !taken[buffer_of(v)]) {
+      const std::size_t row_bytes = bytes_of(v) / static_cast<std::size_t>(batch_);
+      schedule_.lendable.push_back({buffer_of(v), input, row_bytes});
+    }
+    ++input;
+  }
 }
 
 // Errors about memory name the node.
@@ -298,6 +330,7 @@ Schedule Lowering::lower() {
     touch(buffer, 0);
     touch(buffer, static_cast<int>(schedule_.steps.size()));
   }
+  find_lendable();
   return std::move(schedule_);
 }
 

@@ -38,13 +38,20 @@ struct StepRange {
 struct BufferRequest {
   std::size_t bytes = 0;
   std::optional<StepRange> used = {};  // nothing: no step reads or writes it, it needs no memory
-  float* fixed = nullptr;              // memory of a parameter: not placed in the arena
+  std::byte* fixed = nullptr;          // memory of a parameter: not placed in the arena
 };
 
 // A loss or gradient that is checked before anything is updated, and where its largest |x| is.
 struct Check {
   ValueId value;
   BufferId largest;
+};
+
+// An input that no step writes to: where the caller's rows lie one after the other, the steps read
+// them in their place.
+struct LendableInput {
+  BufferId buffer;
+  std::size_t input, row_bytes;
 };
 
 class UpdateGuard;
@@ -58,6 +65,7 @@ struct Schedule {
   IdVector<ValueId, Shape> shapes;                         // with the batch filled in
   std::vector<std::shared_ptr<FoldedWeights>> folded;      // to be refreshed before a run
   std::vector<std::shared_ptr<Variable>> updated;          // that a complete run changes
+  std::vector<LendableInput> lendable;
   std::vector<Check> checks;
   std::vector<std::shared_ptr<UpdateGuard>> guards;
   std::size_t scratch_bytes = 0;  // per thread

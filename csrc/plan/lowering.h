@@ -31,15 +31,15 @@ class Lowering {
     return v.has_value() ? schedule_.value_buffer[v] : kNoBuffer;
   }
   std::size_t bytes_of(ValueId v) const;
-  dim_t count_of(ValueId v) const { return static_cast<dim_t>(bytes_of(v)) / dim_t{sizeof(float)}; }
+  dim_t count_of(ValueId v) const;  // elements as they lie in memory
   const std::shared_ptr<Variable>& variable_of(ValueId parameter) const;
   // Throws unless the value is a kernel that lies as this convolution reads it.
   void check_kernel(const Node& node, ValueId w, const Conv2dShape& shape) const;
 
   // Memory beside the values.
-  BufferId workspace(dim_t floats);  // alive during the next step only; none where 0
-  void need_scratch(dim_t floats);   // per thread
-  BufferId fixed_buffer(float* memory);
+  BufferId workspace(dim_t count, DType dtype = DType::f32);  // during the next step; none where 0
+  void need_scratch(dim_t count, DType dtype = DType::f32);   // per thread
+  BufferId fixed_buffer(void* memory);
   void keep(BufferId buffer) { kept_.push_back(buffer); }  // valid from run to run
   FoldedWeights* fold_norm(const FusedNode& node);         // null where the product has no norm
 
@@ -61,6 +61,7 @@ class Lowering {
 
   void lower_input(const Node& node, int position);
   void lower_output(ValueId v, int position);
+  void find_lendable();
   void lower_check(ValueId v);  // stops a run if v is not finite
   void lower_guards();          // stops a run where an update would make a number that is not
   void lower_named(const FusedNode& node);

@@ -38,7 +38,7 @@ std::vector<ParameterSpec> parameter_specs(const Graph& graph, Isa isa) {
     if (node.op == OpKind::parameter) {
       const ValueId value = node.outputs[0];
       place[value] = specs.size();
-      specs.push_back({node.name, graph.shape(value), false, std::nullopt});
+      specs.push_back({node.name, graph.shape(value), graph.value(value).dtype, false, {}});
       read_plain.push_back(false);
     }
     for (const ValueId input : node.inputs) {
@@ -70,7 +70,7 @@ Parameters::Parameters(const Graph& graph, Isa isa, MemoryMode mode) : isa_(isa)
   std::vector<std::shared_ptr<Variable>> variables;
   for (const ParameterSpec& spec : parameter_specs(graph, isa)) {
     names.push_back(spec.name);
-    variables.push_back(std::make_shared<Variable>(spec.shape, spec.packed, isa, mode));
+    variables.push_back(std::make_shared<Variable>(spec.shape, spec.dtype, spec.packed, isa, mode));
   }
   adopt(std::move(names), std::move(variables));
 }

@@ -49,6 +49,15 @@ bool finite(const float* x, std::size_t count) {
   return std::all_of(x, x + count, [](float value) { return std::isfinite(value); });
 }
 
+// The first of the rows, where they lie one after the other.
+std::optional<dim_t> first_row(const RunRequest& request, dim_t batch) {
+  if (request.rows == nullptr) return request.start;
+  for (dim_t i = 1; i < batch; ++i) {
+    if (request.rows[i] != request.rows[0] + i) return std::nullopt;
+  }
+  return request.rows[0];
+}
+
 }  // namespace
 
 Plan::Plan(const Graph& graph, std::shared_ptr<Parameters> parameters, dim_t batch,
@@ -99,7 +108,7 @@ void Plan::allocate() {
     const BufferId id(i);
     const BufferRequest& buffer = buffers[id];
     if (buffer.fixed != nullptr) {
-      context_.memory[id.entry()] = reinterpret_cast<std::byte*>(buffer.fixed);
+      context_.memory[id.entry()] = buffer.fixed;
     } else if (buffer.used) {
       lifetimes.push_back({buffer.bytes, buffer.used->first, buffer.used->last});
       placed.push_back(id);
@@ -114,6 +123,9 @@ void Plan::allocate() {
     if (!planned) storage_.emplace_back(lifetimes[i].bytes, mode_);
     context_.memory[placed[i].entry()] =
         planned ? storage_.front().data() + layout.offsets[i] : storage_.back().data();
+  }
+  for (const LendableInput& input : schedule_.lendable) {
+    own_inputs_.push_back(context_.memory[input.buffer.entry()]);
   }
 }
 
@@ -193,7 +205,25 @@ void Plan::accept(const RunRequest& request) {
   PYCNN_CHECK_VALUE(std::isfinite(request.learning_rate) && request.learning_rate >= 0,
                     "plan: learning_rate must be finite and >= 0, got ", request.learning_rate);
   context_.request = &request;
+  lend_inputs(request);
   context_.random = {request.seed, step};
+}
+
+void Plan::lend_inputs(const RunRequest& request) {
+  const std::optional<dim_t> first = first_row(request, batch_);
+  for (std::size_t i = 0; i < schedule_.lendable.size(); ++i) {
+    const LendableInput& input = schedule_.lendable[i];
+    const InputArray& given = request.inputs[input.input];
+    const bool aligned = reinterpret_cast<std::uintptr_t>(given.data) % alignof(float) == 0;
+    const bool lent = first && given.dtype == DType::f32 && aligned;
+    context_.lent[input.input] = lent;
+    std::byte*& memory = context_.memory[input.buffer.entry()];
+    memory = own_inputs_[i];
+    if (!lent) continue;
+    // Nothing writes to it.
+    auto* data = const_cast<std::byte*>(static_cast<const std::byte*>(given.data));
+    memory = data + static_cast<std::size_t>(*first) * input.row_bytes;
+  }
 }
 
 Access Plan::access() const {
@@ -281,8 +311,8 @@ void Plan::copy_output(int index, void* to) const {
   if (schedule_.layout[v]) {
     unpack_weights(*schedule_.layout[v], context_.floats(buffer), static_cast<float*>(to));
   } else {
-    const Checked count = schedule_.shapes[v].count();
-    std::memcpy(to, context_.bytes(buffer), (count * size_of(output_dtype(index))).bytes());
+    std::memcpy(to, context_.bytes(buffer),
+                bytes_of(schedule_.shapes[v].count(), output_dtype(index)));
   }
 }
 

@@ -79,6 +79,7 @@ class Plan {
   void check_scratch(int threads) const;
   void allocate_scratch(int threads);
   void accept(const RunRequest& request);
+  void lend_inputs(const RunRequest& request);
   Access access() const;  // to the weights: exclusive where a run changes them
   void execute(bool (*interrupted)(), std::vector<double>* seconds);
   [[noreturn]] void report_nonfinite() const;
@@ -92,6 +93,7 @@ class Plan {
   Schedule schedule_;
   RunContext context_;
   std::vector<Storage> storage_;
+  std::vector<std::byte*> own_inputs_;  // where the plan keeps those that may be lent
   std::optional<Storage> scratch_;
   std::size_t scratch_stride_ = 0, arena_bytes_ = 0, arena_lower_bound_ = 0;
   int useful_threads_ = 1, threads_ = 0, failed_step_ = -1, first_update_ = 0;

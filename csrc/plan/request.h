@@ -46,6 +46,7 @@ struct RunRequest {
 struct RunContext {
   std::vector<std::byte*> memory;       // by BufferId::entry(); null for none
   const RunRequest* request = nullptr;  // of this run
+  std::array<bool, kMaxArrays> lent{};  // inputs that are read in the caller's memory
   RandomState random;
   bool weights_changed = true;      // since the plan's last complete run
   std::int64_t kernels_packed = 0;  // of transposed convolutions, in all runs so far

@@ -12,14 +12,24 @@ std::uint64_t next_version() {
   return last.fetch_add(1, std::memory_order_relaxed) + 1;
 }
 
-std::size_t bytes_of(const Shape& shape, const std::optional<PackedWeights>& layout) {
-  return static_cast<std::size_t>(layout ? layout->count() : shape.count()) * sizeof(float);
+std::size_t bytes_of(const Shape& shape, DType dtype, const std::optional<PackedWeights>& layout) {
+  return bytes_of(layout ? layout->count() : shape.count(), dtype);
+}
+
+DType checked(DType dtype) {
+  PYCNN_CHECK(dtype == DType::f32, ErrorKind::dtype, "variable: expected float32, got ",
+              name_of(dtype));
+  return dtype;
 }
 
 }  // namespace
 
-Tensor::Tensor(const Shape& shape, const std::optional<PackedWeights>& layout, MemoryMode mode)
-    : shape_(shape), layout_(layout), storage_(bytes_of(shape, layout), mode) {
+Tensor::Tensor(const Shape& shape, DType dtype, const std::optional<PackedWeights>& layout,
+               MemoryMode mode)
+    : shape_(shape),
+      dtype_(dtype),
+      layout_(layout),
+      storage_(bytes_of(shape, dtype, layout), mode) {
   clear();
 }
 
@@ -40,13 +50,16 @@ void Tensor::set(const float* values) {
 }
 
 void Tensor::clear() {
-  std::memset(data(), 0, bytes_of(shape_, layout_));
+  std::memset(data(), 0, bytes_of(shape_, dtype_, layout_));
   bound = 0;
 }
 
-Variable::Variable(const Shape& shape, const std::optional<PackedWeights>& layout, Isa isa,
-                   MemoryMode mode)
-    : values_(shape, layout, mode), isa_(isa), mode_(mode), version_(next_version()) {}
+Variable::Variable(const Shape& shape, DType dtype, const std::optional<PackedWeights>& layout,
+                   Isa isa, MemoryMode mode)
+    : values_(shape, checked(dtype), layout, mode),
+      isa_(isa),
+      mode_(mode),
+      version_(next_version()) {}
 
 std::vector<float> Variable::get() const {
   const JointEntry reading(*gate_, Access::shared, "variable");
@@ -78,7 +91,8 @@ Tensor& OptimizerState::slot(const std::shared_ptr<Variable>& variable, const st
   Slots& slots = owner->second;
   const auto known = slots.by_name.find(name);
   if (known != slots.by_name.end()) return known->second;
-  return slots.by_name.try_emplace(name, variable->shape(), variable->layout(), variable->mode())
+  return slots.by_name
+      .try_emplace(name, variable->shape(), DType::f32, variable->layout(), variable->mode())
       .first->second;
 }
 

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <atomic>
+#include <cassert>
 #include <cstdint>
 #include <limits>
 #include <map>
@@ -21,15 +22,21 @@
 
 namespace pycnn {
 
-// Floats that lie as `layout` says, or as their shape where there is none.
+// Numbers that lie as `layout` says, or as their shape where there is none. Of float32 so far: no
+// kernel reads weights of another type.
 class Tensor {
  public:
-  Tensor(const Shape& shape, const std::optional<PackedWeights>& layout, MemoryMode mode);
+  Tensor(const Shape& shape, DType dtype, const std::optional<PackedWeights>& layout,
+         MemoryMode mode);
 
   const Shape& shape() const { return shape_; }
+  DType dtype() const { return dtype_; }
   const std::optional<PackedWeights>& layout() const { return layout_; }
   dim_t count() const { return layout_ ? layout_->count() : shape_.count(); }  // in memory
-  float* data() const { return reinterpret_cast<float*>(storage_.data()); }
+  float* data() const {
+    assert(dtype_ == DType::f32);
+    return reinterpret_cast<float*>(storage_.data());
+  }
 
   std::vector<float> get() const;  // in the user's layout (HWIO)
   void set(const float* values);
@@ -40,16 +47,19 @@ class Tensor {
 
  private:
   Shape shape_;
+  DType dtype_;
   std::optional<PackedWeights> layout_;
   Storage storage_;
 };
 
 class Variable {
  public:
-  Variable(const Shape& shape, const std::optional<PackedWeights>& layout, Isa isa,
+  // Throws Error(dtype) for a type that weights cannot have.
+  Variable(const Shape& shape, DType dtype, const std::optional<PackedWeights>& layout, Isa isa,
            MemoryMode mode = MemoryMode::planned);
 
   const Shape& shape() const { return values_.shape(); }
+  DType dtype() const { return values_.dtype(); }
   const std::optional<PackedWeights>& layout() const { return values_.layout(); }
   Isa isa() const { return isa_; }
   MemoryMode mode() const { return mode_; }

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Images of bytes: they stay bytes until a batch is gathered, and count as the floats they are."""
+"""Types of values. Images of bytes stay bytes until a batch is gathered, and count as floats."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import pycnn
-from pycnn import layers
+from pycnn import _core, layers
 from pycnn.errors import DTypeError
 
 
@@ -77,3 +77,52 @@ def test_other_layouts_of_bytes():
         model.predict(np.ma.masked_array(x))
     with pytest.raises(pycnn.ShapeError):
         model.predict(x[..., :2])
+
+
+# --- types that values carry ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "int32", "uint8"])
+def test_ops_refuse_the_types_that_they_do_not_know(dtype):
+    graph = _core.Graph()
+    x, w = graph.input("x", (None, 4), dtype), graph.parameter("w", (4, 3), dtype=dtype)
+    with pytest.raises(DTypeError, match=f"dense: x must be float32, got {dtype}"):
+        graph.dense(x, graph.parameter("u", (4, 3)))
+    with pytest.raises(DTypeError, match=f"dense: w must be float32, got {dtype}"):
+        graph.dense(graph.input("f", (None, 4)), w)
+    assert _core.Graph.from_program(graph.program()).program() == graph.program()
+    with pytest.raises(DTypeError, match=f"variable: expected float32, got {dtype}"):
+        _core.Parameters(graph)
+
+
+def test_parameters_must_have_the_type_that_the_graph_expects():
+    graph, other = _core.Graph(), _core.Graph()
+    graph.parameter("w", (4,), dtype="uint8")
+    other.parameter("w", (4,))
+    with pytest.raises(DTypeError, match="w: the graph expects uint8, the parameters hold float32"):
+        _core.Plan(graph, _core.Parameters(other), 1)
+
+
+@pytest.mark.parametrize(("dtype", "size"), [("int32", 4), ("uint8", 1)])
+def test_other_types_pass_through(dtype, size):
+    """Buffers are of bytes: nothing takes their numbers for floats."""
+    graph = _core.Graph()
+    graph.mark_output(graph.input("x", (None, 5, 3), dtype))
+    plan = _core.Plan(graph, _core.Parameters(graph), 4)
+    assert plan.arena_lower_bound == -(-4 * 15 * size // 64) * 64
+    x = np.random.default_rng(0).integers(0, 255, (9, 5, 3)).astype(dtype)
+    y = np.zeros_like(x)
+    plan.run([x], [y], start=3)
+    np.testing.assert_array_equal(y[3:7], x[3:7])
+    assert plan.output(0).dtype == dtype
+    np.testing.assert_array_equal(plan.output(0), x[3:7])
+
+
+def test_numpy_has_no_bfloat16():
+    graph = _core.Graph()
+    graph.mark_output(graph.input("x", (None, 3), "bfloat16"))
+    plan = _core.Plan(graph, _core.Parameters(graph), 2)
+    with pytest.raises(DTypeError, match="expected bfloat16, got uint16"):
+        plan.run([np.zeros((2, 3), np.uint16)])
+    with pytest.raises(DTypeError, match="NumPy has no bfloat16"):
+        plan.output(0)
