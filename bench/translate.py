@@ -40,6 +40,8 @@ def translate(model: Model, *, training: bool) -> Program:
 
 
 def _op(node: dict[str, Any], weights: dict[int, str], shape: tuple[int | None, ...]) -> Op:
+    if node["op"] == "reshape" and len(shape) != 2:
+        raise ValueError(f"{node['name']}: peers flatten, they know no other reshape")
     return Op(
         node["op"],
         tuple(i for i in node["inputs"] if i is not None and i not in weights),

@@ -26,12 +26,30 @@ from strategies import dense_shapes, extents, random_array, seeds, small_integer
 
 from pycnn import _core, reference
 
-KINDS = ("linear", "step", "sigmoid", "tanh", "relu", "relu6", "leaky_relu", "elu")
+KINDS = _core.ops()["activation"]["attributes"]["kind"]["choices"]
 ALPHAS = {"leaky_relu": (None, 0.0, 0.25, 1.5), "elu": (None, 0.0, 0.25, 1.5)}
 # largest error of the engine's formula in units of its last place; 0: equal to the reference
-ULPS = {"sigmoid": 3, "tanh": 2, "elu": 3, "leaky_relu": 1}
+ULPS = {"sigmoid": 3, "tanh": 2, "elu": 3, "leaky_relu": 1, "hard_sigmoid": 2}
 SPECIAL = [
-    *(0.0, -0.0, 1.0, -1.0, 6.0, 5.9999995, 6.0000005, 0.625, -0.625, 88.0, -88.0, 89.5, -104.5),
+    *(
+        3.0,
+        -3.0,
+        2.9999998,
+        -2.9999998,
+        0.0,
+        -0.0,
+        1.0,
+        -1.0,
+        6.0,
+        5.9999995,
+        6.0000005,
+        0.625,
+        -0.625,
+        88.0,
+        -88.0,
+        89.5,
+        -104.5,
+    ),
     *(1e-30, -1e-30, 1e-3, -1e-3, 1e4, -1e4, 1e38, -1e38, np.inf, -np.inf, np.nan),
 ]
 
@@ -78,7 +96,7 @@ def gradient_bound(kind: str, alpha: float | None, y: Array, dy: Array, dx: Arra
     """Roundings of dy * (y * (1 - y)), dy * (1 - y * y), dy * (y + alpha), alpha * dy."""
     if kind == "tanh":
         return 4 * UNIT * np.abs(dy) + TINY
-    rounds = {"sigmoid": 4, "elu": 3, "leaky_relu": 1}.get(kind, 0)
+    rounds = {"sigmoid": 4, "elu": 3, "leaky_relu": 1, "hard_sigmoid": 1}.get(kind, 0)
     return rounds * UNIT * np.abs(dx) + (2 * TINY if rounds else 0)
 
 

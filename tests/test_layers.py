@@ -22,6 +22,8 @@ EXAMPLES = {
     "AveragePooling2D": "AveragePooling2D((3, 2), strides=2, padding='same')",
     "BatchNormalization": "BatchNormalization(momentum=0.9, center=False)",
     "Concatenate": "Concatenate()",
+    "Conv1D": "Conv1D(6, 3, strides=2, padding='causal', groups=2)",
+    "DepthwiseConv2D": "DepthwiseConv2D((3, 2), strides=2, padding='same', depth_multiplier=2)",
     "Conv2DTranspose": "Conv2DTranspose(4, 3, strides=2, padding='same', output_padding=1)",
     "Conv2D": "Conv2D(8, (3, 2), strides=2, padding=((1, 0), (2, 1)), dilation_rate=(1, 2))",
     "Dense": "Dense(3, 'elu', use_bias=False, kernel_initializer=initializers.HeNormal(seed=3))",
@@ -44,6 +46,11 @@ KERAS_ORDER = {
     "Conv2D": ["filters", "kernel_size", "strides", "padding", "data_format", "dilation_rate",
                "groups", "activation", "use_bias", "kernel_initializer", "bias_initializer"],
     "Concatenate": ["axis"],
+    "Conv1D": ["filters", "kernel_size", "strides", "padding", "data_format", "dilation_rate",
+               "groups", "activation", "use_bias", "kernel_initializer", "bias_initializer"],
+    "DepthwiseConv2D": ["kernel_size", "strides", "padding", "depth_multiplier", "data_format",
+                        "dilation_rate", "activation", "use_bias", "depthwise_initializer",
+                        "bias_initializer"],
     "Conv2DTranspose": ["filters", "kernel_size", "strides", "padding", "output_padding",
                         "data_format", "dilation_rate", "activation", "use_bias",
                         "kernel_initializer", "bias_initializer"],
@@ -206,7 +213,7 @@ def test_strides_of_pools_default_to_the_window():
     )
 
 
-@pytest.mark.parametrize("kind", [*reference.activation.__globals__["ACTIVATIONS"], "softmax"])
+@pytest.mark.parametrize("kind", layers.activations.ACTIVATIONS)
 def test_activations(kind):
     x = 3 * random((4, 10))
     want = reference.softmax(x) if kind == "softmax" else reference.activation(kind, x)

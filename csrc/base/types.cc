@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/types.h"
 
+#include <iterator>
 #include <string>
 
 #include "base/error.h"
@@ -10,8 +11,8 @@ namespace {
 
 // In the order of the enums.
 constexpr const char* kDTypes[] = {"float32", "bfloat16", "int32", "uint8"};
-constexpr const char* kActivations[] = {"linear", "step",  "sigmoid",    "tanh",
-                                        "relu",   "relu6", "leaky_relu", "elu"};
+constexpr const char* kActivations[] = {"linear", "step",       "sigmoid", "tanh",        "relu",
+                                        "relu6",  "leaky_relu", "elu",     "hard_sigmoid"};
 constexpr const char* kLosses[] = {"mean_squared_error", "binary_crossentropy",
                                    "categorical_crossentropy", "sparse_categorical_crossentropy"};
 constexpr const char* kMetrics[] = {"accuracy", "binary_accuracy", "categorical_accuracy",
@@ -22,7 +23,7 @@ constexpr bool ends_with(const char* const (&)[count], Kind last) {
   return static_cast<std::size_t>(last) + 1 == count;
 }
 static_assert(ends_with(kDTypes, DType::u8));
-static_assert(ends_with(kActivations, ActivationKind::elu));
+static_assert(std::size(kActivations) == kActivationKinds);
 static_assert(ends_with(kLosses, LossKind::sparse_categorical_crossentropy));
 static_assert(ends_with(kMetrics, MetricKind::sparse_categorical_accuracy));
 
@@ -54,5 +55,10 @@ LossKind loss_kind(const char* name) { return parse<LossKind>("loss", kLosses, n
 
 const char* name_of(MetricKind kind) { return kMetrics[static_cast<std::size_t>(kind)]; }
 MetricKind metric_kind(const char* name) { return parse<MetricKind>("metric", kMetrics, name); }
+
+std::span<const char* const> names_like(DType) { return kDTypes; }
+std::span<const char* const> names_like(ActivationKind) { return kActivations; }
+std::span<const char* const> names_like(LossKind) { return kLosses; }
+std::span<const char* const> names_like(MetricKind) { return kMetrics; }
 
 }  // namespace pycnn

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 namespace pycnn {
 
@@ -34,8 +35,10 @@ enum class ActivationKind : std::uint8_t {
   relu,
   relu6,
   leaky_relu,
-  elu
+  elu,
+  hard_sigmoid
 };
+constexpr int kActivationKinds = static_cast<int>(ActivationKind::hard_sigmoid) + 1;
 const char* name_of(ActivationKind kind);
 ActivationKind activation_kind(const char* name);  // throws Error for an unknown name
 
@@ -56,5 +59,11 @@ enum class MetricKind : std::uint8_t {
 };
 const char* name_of(MetricKind kind);
 MetricKind metric_kind(const char* name);
+
+// The names of all values of the argument's type, in order.
+std::span<const char* const> names_like(DType);
+std::span<const char* const> names_like(ActivationKind);
+std::span<const char* const> names_like(LossKind);
+std::span<const char* const> names_like(MetricKind);
 
 }  // namespace pycnn

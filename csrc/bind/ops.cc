@@ -68,12 +68,17 @@ struct TypeText {
 struct Attribute {
   std::string name;
   const char* type;
+  std::span<const char* const> choices;  // of names
   bool required, completed;
 };
 std::vector<Attribute> attributes_of(const OpDefinition& op) {
   std::vector<Attribute> attributes;
   fields(op.attrs, [&](const char* name, const auto& field, const Bounds& bounds) {
-    attributes.push_back({name, TypeText()(field), bounds.required, bounds.completed});
+    Attribute attribute{name, TypeText()(field), {}, bounds.required, bounds.completed};
+    if constexpr (std::is_enum_v<std::remove_cvref_t<decltype(field)>>) {
+      attribute.choices = names_like(field);
+    }
+    attributes.push_back(attribute);
   });
   return attributes;
 }
@@ -228,6 +233,10 @@ py::dict describe_ops() {
     for (const Attribute& attribute : attributes_of(op)) {
       const char* name = attribute.name.c_str();
       py::dict described("type"_a = attribute.type);
+      if (!attribute.choices.empty()) {
+        described["choices"] =
+            std::vector<std::string>(attribute.choices.begin(), attribute.choices.end());
+      }
       if (!attribute.required) {
         described["default"] = attribute.completed ? py::object(py::none()) : defaults[name];
       }

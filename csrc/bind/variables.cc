@@ -100,12 +100,13 @@ py::dict groups_of(const Graph& graph) {
   return groups;
 }
 
-VariablePtr make_variable(const std::vector<dim_t>& dims, std::optional<dim_t> groups) {
+VariablePtr make_variable(const std::vector<dim_t>& dims, std::optional<dim_t> groups,
+                          const std::optional<std::vector<dim_t>>& graph_dims) {
   const Isa isa = default_isa();
-  const Shape shape(dims);
-  return std::make_shared<Variable>(
-      shape, DType::f32, groups ? std::optional(kernel_layout(shape, *groups, isa)) : std::nullopt,
-      isa);
+  const Shape shape(dims), graph_shape(graph_dims.value_or(dims));
+  std::optional<PackedWeights> layout;
+  if (groups) layout = kernel_layout(graph_shape, *groups, isa);
+  return std::make_shared<Variable>(shape, graph_shape, DType::f32, layout, isa);
 }
 
 std::shared_ptr<Parameters> bound_parameters(const py::dict& variables) {
@@ -156,7 +157,8 @@ void register_parameters_of_graphs(py::module_& m) {
 
 void register_variables(py::module_& m) {
   py::class_<Variable, VariablePtr>(m, "Variable")
-      .def(py::init(&make_variable), "shape"_a, "groups"_a = py::none())
+      .def(py::init(&make_variable), "shape"_a, "groups"_a = py::none(),
+           "graph_shape"_a = py::none())
       .def_property_readonly("shape", [](const Variable& v) { return to_tuple(v.shape()); })
       .def_property_readonly("version", &Variable::version)
       .def("get", &values_of)

@@ -122,6 +122,15 @@ struct SliceAttrs {
   }
 };
 
+struct ReshapeAttrs {
+  Shape shape;  // of rank 0: that of `like`, or one row for each sample
+
+  template <class Self, class Visit>
+  static void fields(Self& a, Visit&& visit) {
+    visit("shape", a.shape, kAnyFinite);
+  }
+};
+
 struct ActivationAttrs {
   ActivationKind kind = ActivationKind::linear;
   float alpha = 0;  // a negative slope would make y positive for negative x, and y not tell f'
@@ -210,10 +219,10 @@ struct AdamAttrs {
   }
 };
 
-using Attrs =
-    std::variant<NoAttrs, InputAttrs, ParameterAttrs, Conv2dAttrs, Conv2dTransposeAttrs,
-                 Pool2dAttrs, Upsample2dAttrs, SliceAttrs, ActivationAttrs, DropoutAttrs,
-                 BatchNormAttrs, MovingAverageAttrs, LossAttrs, MetricAttrs, SgdAttrs, AdamAttrs>;
+using Attrs = std::variant<NoAttrs, InputAttrs, ParameterAttrs, Conv2dAttrs, Conv2dTransposeAttrs,
+                           Pool2dAttrs, Upsample2dAttrs, SliceAttrs, ReshapeAttrs, ActivationAttrs,
+                           DropoutAttrs, BatchNormAttrs, MovingAverageAttrs, LossAttrs, MetricAttrs,
+                           SgdAttrs, AdamAttrs>;
 
 // visit(name, field, bounds) for each attribute, in the order in which callers may give them.
 template <class AnyAttrs, class Visit>

@@ -6,25 +6,28 @@
 namespace pycnn {
 namespace {
 
-// reshape: flatten where `like` is absent, else to the shape of `like`, whose value is not read.
+// reshape: to a shape, to that of `like`, whose value is not read, or else flatten.
 
 Inferred infer_reshape(const Graph& graph, const Node& node) {
-  const bool to_like = node.inputs[1].has_value();
   const Shape& x = graph.shape(node.inputs[0]);
+  const Shape& shape = node.attrs_as<ReshapeAttrs>().shape;
+  const ValueId like = node.inputs[1];
   PYCNN_CHECK_SHAPE(x.has_batch(), "reshape: x must be (None, ...), got ", x.text());
+  PYCNN_CHECK_VALUE(shape.rank() == 0 || !like.has_value(),
+                    "reshape: expected shape or like, got both");
   const dim_t features = x.with_batch(1).count();
-  if (!to_like) return {.shapes = {Shape{kBatch, features}}};
-  const Shape& like = graph.shape(node.inputs[1]);
-  PYCNN_CHECK_SHAPE(like.has_batch() && like.with_batch(1).count() == features,
-                    "reshape: like must have as many elements as ", x.text(), ", got ",
-                    like.text());
-  return {.shapes = {like}};
+  if (shape.rank() == 0 && !like.has_value()) return {.shapes = {Shape{kBatch, features}}};
+  const Shape& target = like.has_value() ? graph.shape(like) : shape;
+  PYCNN_CHECK_SHAPE(target.has_batch() && target.with_batch(1).count() == features,
+                    "reshape: ", like.has_value() ? "like" : "shape",
+                    " must have as many elements as ", x.text(), ", got ", target.text());
+  return {.shapes = {target}};
 }
 
 void reshape_gradient(GradientTape& tape, const Node& node, ValueId dy) {
   const ValueId x = node.inputs[0];
   if (!tape.needs(x)) return;
-  tape.accumulate(x, tape.graph().add(OpKind::reshape, {}, {dy, x}, node.name));
+  tape.accumulate(x, tape.graph().add(OpKind::reshape, ReshapeAttrs{}, {dy, x}, node.name));
 }
 
 // add: y = a + b
@@ -93,6 +96,7 @@ std::span<const OpDefinition> elementwise_ops() {
       {.kind = OpKind::reshape,
        .name = "reshape",
        .inputs = {{"x"}, {"like", Presence::optional_shape_only}},
+       .attrs = ReshapeAttrs{},
        .infer = infer_reshape,
        .gradient = reshape_gradient},
       {.kind = OpKind::add,

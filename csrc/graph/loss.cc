@@ -75,7 +75,7 @@ ValueId append_loss(Graph& graph, LossAttrs attrs, ValueId y_true, ValueId y_pre
   if (logits.has_value()) {
     attrs.from_logits = true;
     const bool same = graph.shape(logits) == graph.shape(y_pred);
-    y_pred = same ? logits : graph.add(OpKind::reshape, {}, {logits, y_pred}, name);
+    y_pred = same ? logits : graph.add(OpKind::reshape, ReshapeAttrs{}, {logits, y_pred}, name);
   }
   return graph.add(OpKind::loss, attrs, {y_true, y_pred}, name);
 }

@@ -2,25 +2,9 @@
 // What the op families' files give to others.
 #pragma once
 
-#include <span>
-
 #include "graph/op.h"
 
 namespace pycnn {
-
-// The rows of each family, by the file that defines them.
-std::span<const OpDefinition> graph_ops();  // input and parameter: graph.cc
-std::span<const OpDefinition> conv2d_ops();
-std::span<const OpDefinition> conv2d_transpose_ops();
-std::span<const OpDefinition> dense_ops();
-std::span<const OpDefinition> pool2d_ops();
-std::span<const OpDefinition> elementwise_ops();
-std::span<const OpDefinition> channels_ops();
-std::span<const OpDefinition> upsample2d_ops();
-std::span<const OpDefinition> softmax_ops();
-std::span<const OpDefinition> batchnorm_ops();
-std::span<const OpDefinition> loss_ops();
-std::span<const OpDefinition> update_ops();
 
 // Checked; N is 1 where x leads with kBatch. plan/ passes x with the batch size filled in.
 Conv2dShape conv2d_shape(const Node& node, const Shape& x, const Shape& w);

@@ -36,7 +36,7 @@ struct Activation {
 };
 Activation make_activation(dim_t count, ActivationKind kind, float alpha, Isa isa);
 
-// y = f(x); NaN propagates through relu, relu6, leaky_relu
+// y = f(x); NaN propagates, save through step
 void activation_forward(const Activation& op, const float* x, float* y, Worker& worker) noexcept;
 // dx = dy * f'(x), with f' expressed by the output y
 void activation_backward(const Activation& op, const float* y, const float* dy, float* dx,

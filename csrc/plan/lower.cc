@@ -46,9 +46,9 @@ std::size_t Lowering::bytes_of(ValueId v) const {
 // The layout of a parameter, which must be what this graph takes it for.
 std::optional<PackedWeights> Lowering::stored_layout(const ParameterSpec& wanted) const {
   const Variable& stored = *parameters_.variable(wanted.name);
-  PYCNN_CHECK_SHAPE(wanted.shape == stored.shape(), "parameter ", wanted.name,
+  PYCNN_CHECK_SHAPE(wanted.shape == stored.graph_shape(), "parameter ", wanted.name,
                     ": the graph expects ", wanted.shape.text(), ", the parameters hold ",
-                    stored.shape().text());
+                    stored.graph_shape().text());
   PYCNN_CHECK(wanted.dtype == stored.dtype(), ErrorKind::dtype, "parameter ", wanted.name,
               ": the graph expects ", name_of(wanted.dtype), ", the parameters hold ",
               name_of(stored.dtype()));

@@ -70,7 +70,8 @@ Parameters::Parameters(const Graph& graph, Isa isa, MemoryMode mode) : isa_(isa)
   std::vector<std::shared_ptr<Variable>> variables;
   for (const ParameterSpec& spec : parameter_specs(graph, isa)) {
     names.push_back(spec.name);
-    variables.push_back(std::make_shared<Variable>(spec.shape, spec.dtype, spec.packed, isa, mode));
+    variables.push_back(
+        std::make_shared<Variable>(spec.shape, spec.shape, spec.dtype, spec.packed, isa, mode));
   }
   adopt(std::move(names), std::move(variables));
 }

@@ -54,12 +54,16 @@ void Tensor::clear() {
   bound = 0;
 }
 
-Variable::Variable(const Shape& shape, DType dtype, const std::optional<PackedWeights>& layout,
-                   Isa isa, MemoryMode mode)
+Variable::Variable(const Shape& shape, const Shape& graph_shape, DType dtype,
+                   const std::optional<PackedWeights>& layout, Isa isa, MemoryMode mode)
     : values_(shape, checked(dtype), layout, mode),
+      graph_shape_(graph_shape),
       isa_(isa),
       mode_(mode),
-      version_(next_version()) {}
+      version_(next_version()) {
+  PYCNN_CHECK_SHAPE(shape.count() == graph_shape.count(), "variable: ", shape.text(),
+                    " cannot be seen as ", graph_shape.text());
+}
 
 std::vector<float> Variable::get() const {
   const JointEntry reading(*gate_, Access::shared, "variable");

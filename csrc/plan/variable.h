@@ -54,11 +54,14 @@ class Tensor {
 
 class Variable {
  public:
-  // Throws Error(dtype) for a type that weights cannot have.
-  Variable(const Shape& shape, DType dtype, const std::optional<PackedWeights>& layout, Isa isa,
+  // Graphs may know it by another shape of as many elements: the kernel (S, C, K) of a convolution
+  // along rows as (1, S, C, K). Throws Error(dtype) for a type that weights cannot have.
+  Variable(const Shape& shape, const Shape& graph_shape, DType dtype,
+           const std::optional<PackedWeights>& layout, Isa isa,
            MemoryMode mode = MemoryMode::planned);
 
   const Shape& shape() const { return values_.shape(); }
+  const Shape& graph_shape() const { return graph_shape_; }
   DType dtype() const { return values_.dtype(); }
   const std::optional<PackedWeights>& layout() const { return values_.layout(); }
   Isa isa() const { return isa_; }
@@ -76,6 +79,7 @@ class Variable {
 
  private:
   Tensor values_;
+  Shape graph_shape_;
   Isa isa_;
   MemoryMode mode_;
   std::atomic<std::uint64_t> version_;

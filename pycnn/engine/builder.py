@@ -54,6 +54,7 @@ class WeightSpec:
     shape: tuple[int, ...]
     initializer: Initializer
     trainable: bool
+    graph_shape: tuple[int, ...] | None = None  # where graphs know it by another
 
     def check_same_shape(self, layer: str, known: WeightSpec) -> None:
         """Refuses to be the weight that an earlier use of the layer made in another shape."""
@@ -126,10 +127,16 @@ class GraphBuilder:
         initializer: Initializer,
         *,
         trainable: bool = True,
+        graph_shape: tuple[int, ...] | None = None,
     ) -> int:
-        """The weight "layer/name"; a layer used twice gets the same one twice."""
+        """The weight "layer/name"; a layer used twice gets the same one twice.
+
+        Args:
+            graph_shape: of the value that is returned, where it is not the weight's own; as many
+                elements in the same order.
+        """
         assert self._layer is not None
-        spec = WeightSpec(name, shape, initializer, trainable)
+        spec = WeightSpec(name, shape, initializer, trainable, graph_shape)
         key = id(self._layer), name
         path = self._paths.get(key)
         if path is not None:
@@ -139,7 +146,7 @@ class GraphBuilder:
         if path in self.weights:
             raise ValueError(f"{path}: two layers have a weight of this name; rename one of them")
         weight = GraphWeight(self._layer, spec, trainable and self.trainable)
-        self.values[path] = self.core.parameter(path, shape, weight.updated)
+        self.values[path] = self.core.parameter(path, graph_shape or shape, weight.updated)
         self.weights[path], self._paths[key] = weight, path
         return self.values[path]
 

@@ -46,7 +46,7 @@ class Variable:
         if self._made:
             self._made[0].set(values)
             return
-        made = _core.Variable(self.shape, self._groups)
+        made = _core.Variable(self.shape, self._groups, self.spec.graph_shape)
         made.set(values)
         if self._first(made) is not made:
             self._made[0].set(values)
@@ -57,7 +57,7 @@ class Variable:
         if self._made:
             return self._made[0]
         seed, stream = self._origin or (next_model_seed(), 0)
-        made = _core.Variable(self.shape, self._groups)
+        made = _core.Variable(self.shape, self._groups, self.spec.graph_shape)
         made.set(self.spec.initializer(self.shape, seed, stream))
         return self._first(made)
 

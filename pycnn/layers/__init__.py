@@ -3,75 +3,20 @@
 
 from __future__ import annotations
 
-from .base import Layer
-from .convolution import Conv2D, Conv2DTranspose, Convolution2D, Convolution2DTranspose
-from .core import (
-    Activation,
-    Add,
-    Concatenate,
-    Dense,
-    Dropout,
-    Flatten,
-    Input,
-    InputLayer,
-    add,
-    concatenate,
-)
-from .normalization import BatchNormalization
-from .pooling import (
-    AveragePooling2D,
-    AvgPool2D,
-    GlobalAveragePooling2D,
-    GlobalAvgPool2D,
-    MaxPool2D,
-    MaxPooling2D,
-    UpSampling2D,
-)
+from . import base, convolution, core, normalization, pooling
+from .base import *
+from .convolution import *
+from .core import *
+from .normalization import *
+from .pooling import *
+
+__all__ = ["LAYERS"]
+__all__ += base.__all__ + convolution.__all__ + core.__all__
+__all__ += normalization.__all__ + pooling.__all__
 
 # The closed table saved models are read with.
 LAYERS: dict[str, type[Layer]] = {
-    layer.__name__: layer
-    for layer in (
-        Activation,
-        Add,
-        AveragePooling2D,
-        BatchNormalization,
-        Concatenate,
-        Conv2D,
-        Conv2DTranspose,
-        Dense,
-        Dropout,
-        Flatten,
-        GlobalAveragePooling2D,
-        InputLayer,
-        MaxPooling2D,
-        UpSampling2D,
-    )
+    kind.__name__: kind
+    for kind in (globals()[name] for name in __all__ if name != "LAYERS")
+    if isinstance(kind, type) and issubclass(kind, Layer) and kind is not Layer
 }
-
-__all__ = [
-    "LAYERS",
-    "Activation",
-    "Add",
-    "AveragePooling2D",
-    "AvgPool2D",
-    "BatchNormalization",
-    "Concatenate",
-    "Conv2D",
-    "Conv2DTranspose",
-    "Convolution2D",
-    "Convolution2DTranspose",
-    "Dense",
-    "Dropout",
-    "Flatten",
-    "GlobalAveragePooling2D",
-    "GlobalAvgPool2D",
-    "Input",
-    "InputLayer",
-    "Layer",
-    "MaxPool2D",
-    "MaxPooling2D",
-    "UpSampling2D",
-    "add",
-    "concatenate",
-]

@@ -5,20 +5,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from .. import _core
 from ..engine.builder import GraphBuilder
 
-# name -> slope or scale of the negative side, where there is one (Keras' values)
-ACTIVATIONS: dict[str, float | None] = {
-    "linear": None,
-    "step": None,  # forward only
-    "sigmoid": None,
-    "tanh": None,
-    "relu": None,
-    "relu6": None,
-    "leaky_relu": 0.2,
-    "elu": 1.0,
-    "softmax": None,
-}
+# step has no gradient
+ACTIVATIONS = (*_core.ops()["activation"]["attributes"]["kind"]["choices"], "softmax")
 
 
 def checked_activation(where: str, activation: Any) -> str:
@@ -36,4 +27,4 @@ def add_activation(graph: GraphBuilder, x: int, activation: str) -> int:
         return x
     if activation == "softmax":
         return graph.core.softmax(x, name=graph.name)
-    return graph.core.activation(x, activation, alpha=ACTIVATIONS[activation], name=graph.name)
+    return graph.core.activation(x, activation, name=graph.name)

@@ -20,6 +20,10 @@ from ..ground.specs import Spec, refuse_unknown, serialize
 from ..ground.text import checked_name, quoted
 from ..initializers import Initializer
 
+__all__ = [
+    "Layer",
+]
+
 Pair = tuple[int, int]
 Padding = str | tuple[int, int, int, int]
 LayerT = TypeVar("LayerT", bound="Layer")

@@ -16,6 +16,19 @@ from ..initializers import get as get_initializer
 from .activations import add_activation, checked_activation
 from .base import Layer, checked_channels_last, checked_extents, checked_initializer
 
+__all__ = [
+    "Activation",
+    "Add",
+    "Concatenate",
+    "Dense",
+    "Dropout",
+    "Flatten",
+    "Input",
+    "InputLayer",
+    "add",
+    "concatenate",
+]
+
 
 @dataclass(eq=False, repr=False)
 class InputLayer(Layer):

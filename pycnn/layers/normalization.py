@@ -13,6 +13,10 @@ from ..initializers import Initializer
 from ..initializers import get as get_initializer
 from .base import Layer, checked_initializer
 
+__all__ = [
+    "BatchNormalization",
+]
+
 
 @dataclass(eq=False, repr=False)
 class BatchNormalization(Layer):

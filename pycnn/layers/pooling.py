@@ -17,6 +17,16 @@ from .base import (
     checked_pair,
 )
 
+__all__ = [
+    "AveragePooling2D",
+    "AvgPool2D",
+    "GlobalAveragePooling2D",
+    "GlobalAvgPool2D",
+    "MaxPool2D",
+    "MaxPooling2D",
+    "UpSampling2D",
+]
+
 
 @dataclass(eq=False, repr=False)
 class _Pooling2D(Layer):

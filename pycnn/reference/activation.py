@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Activations, softmax and the residual add. Backward passes read the OUTPUT y, never x.
 
-kind        y                            dy/dx from y         alpha
-linear      x                            1
-step        1 if x >= 0 else 0           none: refused
-sigmoid     1 / (1 + exp(-x))            y * (1 - y)
-tanh        tanh(x)                      1 - y^2
-relu        max(x, 0)                    y > 0
-relu6       min(max(x, 0), 6)            0 < y < 6
-leaky_relu  x if x > 0 else alpha * x    1 or alpha           default 0.2
-elu         x or alpha * (exp(x) - 1)    1 or y + alpha       default 1.0
+kind          y                            dy/dx from y         alpha
+linear        x                            1
+step          1 if x >= 0 else 0           none: refused
+sigmoid       1 / (1 + exp(-x))            y * (1 - y)
+tanh          tanh(x)                      1 - y^2
+relu          max(x, 0)                    y > 0
+relu6         min(max(x, 0), 6)            0 < y < 6
+leaky_relu    x if x > 0 else alpha * x    1 or alpha           default 0.2
+elu           x or alpha * (exp(x) - 1)    1 or y + alpha       default 1.0
+hard_sigmoid  relu6(x + 3) / 6             1/6 if 0 < y < 1
 """
 
 from __future__ import annotations
@@ -21,7 +22,26 @@ from numpy.typing import ArrayLike
 
 from .checks import Array, bad_argument, float64, shape
 
-ACTIVATIONS = ("linear", "step", "sigmoid", "tanh", "relu", "relu6", "leaky_relu", "elu")
+__all__ = [
+    "ACTIVATIONS",
+    "activation",
+    "activation_backward",
+    "add",
+    "softmax",
+    "softmax_backward",
+]
+
+ACTIVATIONS = (
+    "linear",
+    "step",
+    "sigmoid",
+    "tanh",
+    "relu",
+    "relu6",
+    "leaky_relu",
+    "elu",
+    "hard_sigmoid",
+)
 DEFAULT_ALPHA = {"leaky_relu": 0.2, "elu": 1.0}
 
 
@@ -64,6 +84,8 @@ def activation(kind: str, x: ArrayLike, alpha: float | None = None) -> Array:
         return np.where(x > 0, x, alpha * np.minimum(x, 0.0))
     if kind == "elu":
         return np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0.0)))
+    if kind == "hard_sigmoid":
+        return np.minimum(np.maximum(x + 3.0, 0.0), 6.0) / 6.0
     return x.copy()
 
 
@@ -90,6 +112,8 @@ def activation_backward(
         return np.where(y > 0, dy, alpha * dy)
     if kind == "elu":
         return np.where(y > 0, dy, dy * (y + alpha))
+    if kind == "hard_sigmoid":
+        return np.where((y > 0) & (y < 1), dy / 6.0, 0.0)
     return dy.copy()
 
 

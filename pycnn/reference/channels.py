@@ -10,6 +10,12 @@ from numpy.typing import ArrayLike
 
 from .checks import Array, Shape, bad_argument, float64, integer, shape
 
+__all__ = [
+    "concatenate",
+    "slice_channels",
+    "slice_channels_backward",
+]
+
 
 def concatenate(inputs: Sequence[ArrayLike]) -> Array:
     """y[..., :C_0] = inputs[0], the next C_1 channels inputs[1], ... Shape: (..., sum of C_i)"""

@@ -13,6 +13,12 @@ from numpy.typing import ArrayLike
 from .checks import Array, Pair, Shape, bad_argument, float64, integer, integers, rank, shape
 from .window import Padding, Window, make_window
 
+__all__ = [
+    "conv2d",
+    "conv2d_backward_data",
+    "conv2d_backward_weights",
+]
+
 
 def _window(
     op: str,

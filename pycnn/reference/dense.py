@@ -7,11 +7,20 @@ y[..., k] = b[k] + sum over c of x[..., c] * w[c, k]
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from .checks import Array, bad_argument, float64, rank, shape
+
+__all__ = [
+    "bias_backward",
+    "dense",
+    "dense_backward_data",
+    "dense_backward_weights",
+    "reshape",
+]
 
 
 def _last_axis(op: str, argument: str, x: Array) -> None:
@@ -63,13 +72,20 @@ def bias_backward(dy: ArrayLike) -> Array:
     return np.asarray(_rows(dy).sum(axis=0))
 
 
-def reshape(x: ArrayLike, like: ArrayLike | None = None) -> Array:
-    """x in the shape of `like`; without it, every sample as one row. Shape: (N, ...) -> (N, M)."""
+def reshape(x: ArrayLike, like: ArrayLike | None = None, shape: Sequence[int | None] = ()) -> Array:
+    """x in a shape, (None, ...), or in that of `like`; else every sample as one row.
+
+    Shape: (N, ...) -> (N, M)
+    """
     x = float64(x)
     _last_axis("reshape", "x", x)
-    if like is None:
-        return x.reshape(len(x), math.prod(x.shape[1:])).copy()
-    target = np.shape(like)
+    if like is not None and len(shape):
+        raise bad_argument("reshape", "shape", "absent beside like", shape)
+    target = [len(x), math.prod(x.shape[1:])]
+    if like is not None:
+        target = list(np.shape(like))
+    elif len(shape):
+        target = [len(x), *(extent or 0 for extent in shape[1:])]
     if math.prod(target) != x.size:
         raise bad_argument("reshape", "x", f"{math.prod(target)} values", x.size)
     return x.reshape(target).copy()

@@ -15,6 +15,10 @@ from .checks import Array, Shape, bad_argument, integers
 from .rng import normal as standard_normal
 from .rng import truncated_normal, uniform
 
+__all__ = [
+    "initialize",
+]
+
 TRUNCATED_DEVIATION = 0.87962566103423978  # of a standard normal truncated to [-2, 2]
 FIXED = 0.05  # Keras' default stddev of random_normal, truncated_normal; limit of random_uniform
 SCALING = {"glorot": (1.0, "fan_avg"), "he": (2.0, "fan_in"), "lecun": (1.0, "fan_in")}

@@ -16,6 +16,23 @@ from numpy.typing import ArrayLike
 from .activation import sigmoid, softmax
 from .checks import Array, bad_argument, float64, shape
 
+__all__ = [
+    "binary_crossentropy",
+    "binary_crossentropy_backward",
+    "binary_crossentropy_from_logits",
+    "binary_crossentropy_from_logits_backward",
+    "categorical_crossentropy",
+    "categorical_crossentropy_backward",
+    "categorical_crossentropy_from_logits",
+    "categorical_crossentropy_from_logits_backward",
+    "mean_squared_error",
+    "mean_squared_error_backward",
+    "sparse_categorical_crossentropy",
+    "sparse_categorical_crossentropy_backward",
+    "sparse_categorical_crossentropy_from_logits",
+    "sparse_categorical_crossentropy_from_logits_backward",
+]
+
 EPSILON = np.float32(1e-7)  # keras.config.epsilon()
 P_MIN, P_MAX = float(EPSILON), float(np.float32(1) - EPSILON)
 

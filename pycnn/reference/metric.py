@@ -13,6 +13,13 @@ from numpy.typing import ArrayLike
 from .checks import Array, float64
 from .loss import class_labels, same_shape
 
+__all__ = [
+    "accuracy",
+    "binary_accuracy",
+    "categorical_accuracy",
+    "sparse_categorical_accuracy",
+]
+
 
 def _count(correct: Array) -> float:
     rows = correct if correct.ndim == 1 else correct.mean(axis=-1)

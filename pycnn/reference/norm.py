@@ -11,6 +11,13 @@ from numpy.typing import ArrayLike
 
 from .checks import Array, bad_argument, float64, shape
 
+__all__ = [
+    "batch_norm_backward",
+    "batch_norm_inference",
+    "batch_norm_training",
+    "moving_average",
+]
+
 ABSENT = {"gamma": 1.0, "beta": 0.0, "mean": 0.0}
 
 

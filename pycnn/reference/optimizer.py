@@ -13,6 +13,11 @@ from numpy.typing import ArrayLike
 
 from .checks import Array, bad_argument, float64, integer, shape
 
+__all__ = [
+    "adam",
+    "sgd",
+]
+
 
 def _decay(w: Array, learning_rate: float, weight_decay: float) -> Array:
     return w - w * weight_decay * learning_rate

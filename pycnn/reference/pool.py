@@ -9,6 +9,17 @@ from numpy.typing import ArrayLike
 from .checks import Array, Pair, Shape, bad_argument, float64, integers, pair, rank, shape
 from .window import Padding, Window, make_window
 
+__all__ = [
+    "avg_pool2d",
+    "avg_pool2d_backward",
+    "global_avg_pool2d",
+    "global_avg_pool2d_backward",
+    "max_pool2d",
+    "max_pool2d_backward",
+    "upsample2d",
+    "upsample2d_backward",
+]
+
 
 def _window(
     op: str, x_shape: Shape, pool_size: Pair, strides: Pair | None, padding: Padding

@@ -14,6 +14,15 @@ from numpy.typing import ArrayLike
 
 from .checks import Array, bad_argument, float64, integer
 
+__all__ = [
+    "dropout",
+    "dropout_backward",
+    "normal",
+    "philox4x32",
+    "truncated_normal",
+    "uniform",
+]
+
 MASK = 0xFFFFFFFF
 MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 KEY_STEPS = (0x9E3779B9, 0xBB67AE85)  # golden ratio and sqrt(3) - 1, as 32-bit fractions

@@ -16,6 +16,12 @@ from numpy.typing import ArrayLike
 from .checks import Array, Pair, Shape, bad_argument, float64, integers, pair, rank, shape
 from .window import Padding
 
+__all__ = [
+    "conv2d_transpose",
+    "conv2d_transpose_backward_data",
+    "conv2d_transpose_backward_weights",
+]
+
 
 class _Axis(NamedTuple):
     size: int  # of the output

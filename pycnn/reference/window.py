@@ -13,6 +13,10 @@ from typing import Any, NamedTuple
 
 from .checks import Pair, bad_argument, integers, pair
 
+__all__ = [
+    "conv_padding",
+]
+
 Pads = tuple[Pair, Pair]
 Padding = str | tuple[int, int, int, int]
 Tap = tuple[int, int, tuple[slice, ...], tuple[slice, ...]]

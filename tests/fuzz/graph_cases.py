@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from typing import Any
 
@@ -13,7 +14,7 @@ from pycnn import _core
 EXTENTS = (1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 13, 16, 17)
 CHANNELS = (1, 1, 2, 3, 4, 5, 7, 8, 9, 12, 15, 16, 17, 24, 31, 33)
 HUGE = (0, -1, 255, 4096, 2**16, 2**29, 2**31 - 1, 2**31, 2**32, 2**62, 2**63 - 1, -(2**63))
-KINDS = ("linear", "step", "sigmoid", "tanh", "relu", "relu6", "leaky_relu", "elu")
+KINDS = _core.ops()["activation"]["attributes"]["kind"]["choices"]
 WHOLE_KINDS = ("linear", "relu", "relu6", "step", "relu")
 REFUSALS = (ValueError, TypeError, MemoryError, ArithmeticError, RuntimeError)
 
@@ -147,7 +148,7 @@ class Maker:
             (activated, 4),
             (channels, 3),
             (enlarged, 2),
-            (flattened, 1),
+            (reshaped, 1),
             (backward_alone, 2),
         ]
         if not self.whole:
@@ -266,8 +267,18 @@ def enlarged(m: Maker) -> None:
         m.keep(m.call("upsample2d", x, size=m.pair((1, 2, 2, 3))))
 
 
-def flattened(m: Maker) -> None:
-    m.keep(m.call("flatten", m.any_value(), op="reshape"))
+def reshaped(m: Maker) -> None:
+    x = m.any_value()
+    if m.rng.random() < 0.5:
+        m.keep(m.call("flatten", x, op="reshape"))
+        return
+    try:
+        count = math.prod(m.shape(x)[1:])
+    except ValueError:
+        return
+    divisors = [d for d in (1, 2, 3, 4, 6, 8) if count % d == 0]
+    first = m.pick(divisors)
+    m.keep(m.call("reshape", x, shape=(None, m.maybe_odd(first), count // first)))
 
 
 def normalized(m: Maker) -> None:

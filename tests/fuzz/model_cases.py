@@ -11,7 +11,7 @@ import pycnn
 from pycnn import layers as L
 
 REFUSALS = (ValueError, TypeError, MemoryError, ArithmeticError, RuntimeError)
-ACTIVATIONS = (None, "relu", "sigmoid", "tanh", "elu", "leaky_relu", "relu6", "softmax", "linear")
+ACTIVATIONS = (None, *(kind for kind in L.activations.ACTIVATIONS if kind != "step"))
 ODD = (0, -1, 2.5, True, None, "same", "x", (1, 2, 3), 2**31, 10**30, float("nan"), [], {}, b"a")
 INITIALIZERS = ("glorot_uniform", "he_normal", "zeros", "ones", "random_normal")
 EXTENTS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 11)
@@ -56,7 +56,15 @@ class ModelMaker:
             return self.pick(self.made)
         kinds: list[Callable[[], Any]] = [self.dense, self.activation, self.dropout, self.norm]
         if rank == 4:
-            kinds += [self.conv, self.conv, self.transposed, self.pool, self.pool, self.flat]
+            kinds += [
+                self.conv,
+                self.conv,
+                self.transposed,
+                self.depthwise,
+                self.pool,
+                self.pool,
+                self.flat,
+            ]
         try:
             layer = self.pick(kinds)()
         except REFUSALS as error:
@@ -100,6 +108,18 @@ class ModelMaker:
         )
         return L.Conv2D(
             filters, self.pair((1, 2, 3, 5)), padding=self.padding(), **options, **self.weighted()
+        )
+
+    def depthwise(self) -> Any:
+        options = self.optional(
+            strides=(1, 2, (1, 2)),
+            dilation_rate=(1, 2, (2, 1)),
+            depth_multiplier=(1, 2, 3),
+            activation=ACTIVATIONS,
+            use_bias=(True, False),
+        )
+        return L.DepthwiseConv2D(
+            self.pair((1, 2, 3)), padding=self.padding(), **options, **self.shared_options()
         )
 
     def transposed(self) -> Any:

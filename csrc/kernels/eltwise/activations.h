@@ -70,5 +70,23 @@ struct Elu {
   V alpha;
 };
 
+template <class V>
+struct HardSigmoid {
+  explicit HardSigmoid(float) {}
+  V operator()(V x) const {
+    const V six = V::set1(6.0f);
+    return min(six, max(V::zero(), x + V::set1(3.0f))) / six;
+  }
+  V gradient(V y, V dy) const {
+    return select(lt(V::zero(), y) & lt(y, V::set1(1.0f)), dy / V::set1(6.0f), V::zero());
+  }
+};
+
+template <template <class> class... Functions>
+struct FunctionList {};
+// In the order of ActivationKind.
+using Activations =
+    FunctionList<Linear, Step, Sigmoid, Tanh, Relu, Relu6, LeakyRelu, Elu, HardSigmoid>;
+
 }  // namespace
 }  // namespace pycnn

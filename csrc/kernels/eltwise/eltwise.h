@@ -15,8 +15,6 @@ namespace pycnn {
 
 enum class Isa : int;
 
-constexpr int kActivationKinds = 8;  // ActivationKind has this many values
-
 struct DropoutKey {
   std::uint64_t seed = 0;
   std::uint32_t stream = 0, step = 0;

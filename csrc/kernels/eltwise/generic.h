@@ -93,21 +93,21 @@ void dropout(const DropoutKey& key, dim_t first, const float* x, float* y, dim_t
   }
 }
 
-template <class V>
-constexpr EltwiseKernels make_eltwise_kernels() {
+template <class V, template <class> class... Functions>
+constexpr EltwiseKernels make_kernels(FunctionList<Functions...>) {
+  static_assert(sizeof...(Functions) == kActivationKinds);
   return {
       .add = add<V>,
       .copy_rows = copy_rows<V>,
       .add_rows = add_rows<V>,
-      .activation = {activation<V, Linear>, activation<V, Step>, activation<V, Sigmoid>,
-                     activation<V, Tanh>, activation<V, Relu>, activation<V, Relu6>,
-                     activation<V, LeakyRelu>, activation<V, Elu>},
-      .activation_gradient = {activation_gradient<V, Linear>, activation_gradient<V, Step>,
-                              activation_gradient<V, Sigmoid>, activation_gradient<V, Tanh>,
-                              activation_gradient<V, Relu>, activation_gradient<V, Relu6>,
-                              activation_gradient<V, LeakyRelu>, activation_gradient<V, Elu>},
+      .activation = {activation<V, Functions>...},
+      .activation_gradient = {activation_gradient<V, Functions>...},
       .dropout = dropout<V>,
   };
+}
+template <class V>
+constexpr EltwiseKernels make_eltwise_kernels() {
+  return make_kernels<V>(Activations());
 }
 
 }  // namespace

@@ -7,25 +7,8 @@
 
 namespace pycnn {
 
-using LowerFn = void (*)(Lowering& plan, const FusedNode& node);
-LowerFn lowering_rule(OpKind op);
-
-void lower_conv2d(Lowering& plan, const FusedNode& node);  // and its passes
-void lower_conv2d_transpose(Lowering& plan, const FusedNode& node);
-void lower_dense(Lowering& plan, const FusedNode& node);  // and its passes
-void lower_bias_backward(Lowering& plan, const FusedNode& node);
-void lower_pool2d(Lowering& plan, const FusedNode& node);
-void lower_global_pool2d(Lowering& plan, const FusedNode& node);
-void lower_add(Lowering& plan, const FusedNode& node);
-void lower_activation(Lowering& plan, const FusedNode& node);
-void lower_dropout(Lowering& plan, const FusedNode& node);
-void lower_channels(Lowering& plan, const FusedNode& node);
-void lower_upsample2d(Lowering& plan, const FusedNode& node);
-void lower_softmax(Lowering& plan, const FusedNode& node);
-void lower_batch_norm(Lowering& plan, const FusedNode& node);
-void lower_loss(Lowering& plan, const FusedNode& node);
-void lower_metric(Lowering& plan, const FusedNode& node);
-void lower_update(Lowering& plan, const FusedNode& node);
+using LoweringRule = void(Lowering& plan, const FusedNode& node);
+LoweringRule* lowering_rule(OpKind op);
 
 // What families share.
 

@@ -5,11 +5,17 @@
 #include "plan/lower/rules.h"
 
 namespace pycnn {
+
+// Each defined in its family's file.
+LoweringRule lower_conv2d, lower_conv2d_transpose, lower_dense, lower_bias_backward, lower_pool2d,
+    lower_global_pool2d, lower_add, lower_activation, lower_dropout, lower_channels,
+    lower_upsample2d, lower_softmax, lower_batch_norm, lower_loss, lower_metric, lower_update;
+
 namespace {
 
 struct Row {
   OpKind op;
-  LowerFn rule;
+  LoweringRule* rule;
 };
 
 void lower_nothing(Lowering&, const FusedNode&) {}
@@ -57,7 +63,7 @@ constexpr Row kRows[] = {
 
 }  // namespace
 
-LowerFn lowering_rule(OpKind op) {
+LoweringRule* lowering_rule(OpKind op) {
   const auto* row = std::ranges::find(kRows, op, &Row::op);
   PYCNN_CHECK(row != std::end(kRows), ErrorKind::state, "plan: no rule for ", name_of(op));
   return row->rule;
