@@ -23,12 +23,10 @@ def table(model: Model) -> str:
     for node in graph.core.nodes():
         macs[owners.get(node["name"], "")] += node["macs"]
     names = network.names
-    sizes = Counter(
-        {
-            names.of(node): sum(leaf.count_params() for leaf in network.leaves_of(node))
-            for node in network.layers
-        }
-    )
+    sizes: Counter[str] = Counter()
+    for layer in network.layers:
+        for leaf in network.leaves_of(layer):
+            sizes[names.of(layer)] += sum(v.size for v in leaf.variables.values())
     rows: list[Row] = [("layer", "output shape", "parameters", "MACs", "input from")]
     branching = any(len(tensor.inputs) > 1 for tensor in network.tensors)
     for tensor in network.tensors:

@@ -112,6 +112,12 @@ def rooms() -> Iterator[tuple[str, str, str]]:
                 yield room, seen, f"{name_of(path)}:{node.lineno}"
 
 
+def test_the_engine_knows_no_layer_not_even_for_types():
+    """Tensors, builders, weights and networks: each knows the layer as what they ask of it."""
+    for path in sorted((REPO / "pycnn" / "engine").glob("*.py")):
+        assert "TYPE_CHECKING" not in read(path), path
+
+
 def test_python_imports_point_downward():
     found = list(rooms())
     assert len(found) > 200

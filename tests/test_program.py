@@ -16,6 +16,7 @@ import stub
 
 import pycnn
 from pycnn import _core, applications, layers, reference
+from pycnn.engine.network import Network
 from pycnn.engine.programs import predict_graph
 
 sys.path.insert(0, str(Path(__file__).parent / "fuzz"))
@@ -253,3 +254,23 @@ def test_recipes_list_all_files_that_an_addition_touches(name):
     assert listed - tests == touched
     for path in tests:
         assert re.search(RECIPES[name], (REPO / path).read_text()), path
+
+
+def test_the_whole_graph_is_built_once_before_the_first_step(monkeypatch, tmp_path):
+    """And not at all to make, compile, copy, save or load a model: layers are asked one by one."""
+    built = []
+    build = Network.build
+
+    def counted(self, *arguments, **options):
+        built.append(self)
+        return build(self, *arguments, **options)
+
+    monkeypatch.setattr(Network, "build", counted)
+    model = applications.lenet5()
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    model.save(tmp_path / "m.pycnn")
+    again = pycnn.load_model(tmp_path / "m.pycnn")
+    assert model.count_params() == again.count_params() and not built
+    x, y = np.zeros((4, 28, 28, 1), np.float32), np.zeros(4, int)
+    model.fit(x, y, batch_size=2, epochs=2, verbose=0)
+    assert len(built) == 1

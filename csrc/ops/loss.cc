@@ -5,24 +5,10 @@
 #include <atomic>
 #include <cassert>
 
-#include "base/shape.h"
-#include "kernels/reduce/reduce.h"
-
 namespace pycnn {
 namespace {
 
-constexpr dim_t kRowFloats = 4096;  // 16 KB per stream; rows cost an exp or log per element
 constexpr dim_t kMaxBlock = 16384;
-
-// body(first row, rows) over blocks of rows
-template <class Body>
-void for_rows(const RowMap& op, Worker& worker, Body&& body) noexcept {
-  const dim_t block = std::max<dim_t>(1, kRowFloats / op.classes);
-  worker.parallel_for(ceil_div(op.rows, block), [&](dim_t begin, dim_t end) noexcept {
-    const dim_t row = begin * block;
-    body(row, std::min(end * block, op.rows) - row);
-  });
-}
 
 // y_true from `row` on: one label per row where sparse, else a row of classes.
 const void* truth(const Loss& op, const void* y_true, dim_t row) {
@@ -71,28 +57,6 @@ void raise(float* value, float mine) noexcept {
 }
 
 }  // namespace
-
-RowMap make_row_map(dim_t rows, dim_t classes, Isa isa) {
-  assert(rows >= 1 && classes >= 1);
-  return {rows, classes, &reduce_kernels(isa)};
-}
-
-void softmax_forward(const RowMap& op, const float* x, float* y, Worker& worker) noexcept {
-  assert(x != nullptr && y != nullptr);
-  for_rows(op, worker, [&](dim_t row, dim_t rows) noexcept {
-    const dim_t i = row * op.classes;
-    op.kernels->softmax(x + i, y + i, rows, op.classes);
-  });
-}
-
-void softmax_backward(const RowMap& op, const float* y, const float* dy, float* dx,
-                      Worker& worker) noexcept {
-  assert(y != nullptr && dy != nullptr && dx != nullptr);
-  for_rows(op, worker, [&](dim_t row, dim_t rows) noexcept {
-    const dim_t i = row * op.classes;
-    op.kernels->softmax_gradient(y + i, dy + i, dx + i, rows, op.classes);
-  });
-}
 
 Loss make_loss(dim_t rows, dim_t classes, LossKind kind, bool from_logits, Isa isa) {
   return {make_row_map(rows, classes, isa), kind, from_logits};

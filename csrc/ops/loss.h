@@ -1,25 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Softmax, losses and metrics over rows of `classes` outputs. Formulas and clipping as in Keras 3.
+// Losses and metrics over rows of `classes` outputs. Formulas and clipping as in Keras 3.
 // SPMD functions, see ops/elementwise.h.
 #pragma once
 
-#include "base/arch.h"
-#include "base/parallel.h"
 #include "base/types.h"
+#include "ops/row_map.h"
 
 namespace pycnn {
-
-struct ReduceKernels;
-
-struct RowMap {
-  dim_t rows = 0, classes = 0;
-  const ReduceKernels* kernels = nullptr;
-};
-RowMap make_row_map(dim_t rows, dim_t classes, Isa isa);
-
-void softmax_forward(const RowMap& op, const float* x, float* y, Worker& worker) noexcept;
-void softmax_backward(const RowMap& op, const float* y, const float* dy, float* dx,
-                      Worker& worker) noexcept;
 
 struct Loss {
   RowMap map;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Sums over rows: bias gradients, batch normalisation, windows of pixels. Rows are cut into chunks
+// Sums over rows: bias gradients, statistics, windows of pixels. Rows are cut into chunks
 // by shape alone, summed in single, and the chunks' sums are combined in double in index order: no
 // thread count changes a bit, and whatever the extents a term is rounded kMostRoundings times at
 // most, so that |error| <= kMostRoundings * 2^-24 * sum|x|. The mean of ones is one.
@@ -36,26 +36,5 @@ RowReduction make_row_reduction(dim_t rows, dim_t C, Isa isa);
 // db[c] = sum over rows of dy[row][c]
 void bias_backward(const RowReduction& op, const float* dy, float* db, float* workspace,
                    Worker& worker) noexcept;
-
-struct BatchNorm {
-  RowReduction reduction;
-  float epsilon = 1e-3f;
-};
-BatchNorm make_batch_norm(dim_t rows, dim_t C, float epsilon, Isa isa);
-
-// mean, var (biased) over rows; y = gamma*(x-mean)/sqrt(var+epsilon) + beta. The variance comes
-// from squared deviations (per-chunk mean and sum of squares, combined in double by Chan's
-// formula). An absent gamma is 1, an absent beta or mean 0.
-void batch_norm_training_forward(const BatchNorm& op, const float* x, const float* gamma,
-                                 const float* beta, float* y, float* mean, float* var,
-                                 float* workspace, Worker& worker) noexcept;
-// With mean and var given.
-void batch_norm_inference_forward(const BatchNorm& op, const float* x, const float* gamma,
-                                  const float* beta, const float* mean, const float* var, float* y,
-                                  float* workspace, Worker& worker) noexcept;
-// dx may be dy's memory
-void batch_norm_backward(const BatchNorm& op, const float* x, const float* gamma, const float* mean,
-                         const float* var, const float* dy, float* dx, float* dgamma, float* dbeta,
-                         float* workspace, Worker& worker) noexcept;
 
 }  // namespace pycnn

@@ -8,7 +8,7 @@
 #include <string>
 #include <variant>
 
-#include "ops/optimizer.h"
+#include "ops/update.h"
 #include "plan/lower.h"
 #include "plan/variable.h"
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
+from typing import Protocol, cast, runtime_checkable
 
 from .. import _core
 from ..errors import ShapeError
 from ..initializers import Initializer
-
-if TYPE_CHECKING:
-    from ..layers.base import Layer
+from .weights import Leaf, WeightSpec
 
 
 class Body(Protocol):
@@ -47,29 +45,10 @@ class Node(Protocol):
 
 
 @dataclass(frozen=True)
-class WeightSpec:
-    """A weight as a layer declares it."""
-
-    name: str  # "kernel"
-    shape: tuple[int, ...]
-    initializer: Initializer
-    trainable: bool
-    graph_shape: tuple[int, ...] | None = None  # where graphs know it by another
-
-    def check_same_shape(self, layer: str, known: WeightSpec) -> None:
-        """Refuses to be the weight that an earlier use of the layer made in another shape."""
-        if known.shape != self.shape:
-            raise ShapeError(
-                f"{layer}: used twice with different inputs: {self.name} of shape {known.shape} "
-                f"the first time, {self.shape} now"
-            )
-
-
-@dataclass(frozen=True)
 class GraphWeight:
     """A weight in a graph: whose it is, and whether a training step of the graph changes it."""
 
-    layer: Layer
+    layer: Leaf
     spec: WeightSpec
     updated: bool
 
@@ -84,7 +63,7 @@ class GraphBuilder:
     """
 
     def __init__(
-        self, training: bool = False, trainable: Callable[[Layer], bool] | None = None
+        self, training: bool = False, trainable: Callable[[Leaf], bool] | None = None
     ) -> None:
         self.core = _core.Graph()
         self.training = training
@@ -93,7 +72,7 @@ class GraphBuilder:
         self.averages: list[tuple[int, int, float]] = []  # (weight, sample, momentum)
         self.least_batch = 1, ""  # and the layer that asks for it
         self.name = ""  # path of the layer being built: "dense", inside a model "encoder/dense"
-        self._layer: Layer | None = None
+        self._layer: Leaf | None = None
         self._paths: dict[tuple[int, str], str] = {}  # of a weight, by (id of the layer, name)
         self._trainable = trainable or (lambda layer: layer.trainable)
         self._streams = 0
@@ -101,7 +80,7 @@ class GraphBuilder:
     def apply(self, body: Body, path: str, inputs: Sequence[int]) -> list[int]:
         """Adds a layer or network under this path; returns its outputs."""
         outer, self.name = self.name, path
-        self._layer = cast("Layer", body)  # a network has no weights but those of its layers
+        self._layer = cast(Leaf, body)  # a network has no weights but those of its layers
         try:
             outputs = body.apply(self, inputs)
         finally:

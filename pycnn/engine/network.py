@@ -7,17 +7,13 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from threading import RLock
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from .. import _core
 from ..errors import ShapeError
 from .builder import Body, GraphBuilder, Node
 from .tensors import Extents, Tensor, ancestors
-from .weights import Variable
-
-if TYPE_CHECKING:
-    from ..layers.base import Layer
-
+from .weights import Leaf, Variable
 
 MAX_SIZE = 1_000_000  # layers of a model, those of its models counted at each call
 _building: dict[int, AbstractContextManager[Any]] = {}  # by process: a fork begins afresh
@@ -40,21 +36,21 @@ class Tree:
             if id(node) in self.inner:
                 yield from self.inner[id(node)].nodes()
 
-    def leaves(self) -> Iterator[Layer]:
+    def leaves(self) -> Iterator[Leaf]:
         """The layers, those inside of models too."""
         for node in self.layers:
             yield from self.leaves_of(node)
 
-    def content(self, node: Node) -> Tree | Layer:
+    def content(self, node: Node) -> Tree | Leaf:
         """What one of the nodes is made of; itself, where it is a layer."""
-        return self.inner.get(id(node)) or cast("Layer", node)
+        return self.inner.get(id(node)) or cast(Leaf, node)
 
-    def leaves_of(self, node: Node) -> Iterator[Layer]:
+    def leaves_of(self, node: Node) -> Iterator[Leaf]:
         """The layers that one of the nodes is made of; itself, where it is one."""
         content = self.content(node)
         yield from content.leaves() if isinstance(content, Tree) else [content]
 
-    def trained(self) -> Iterator[Layer]:
+    def trained(self) -> Iterator[Leaf]:
         """The layers that fit() would change, were they compiled now."""
         for node in self.layers:
             if node.trainable:
@@ -158,7 +154,7 @@ class Network(Tree):
         return [tensor.shape for tensor in self.outputs]
 
     def build(
-        self, training: bool, trainable: Callable[[Layer], bool] | None = None
+        self, training: bool, trainable: Callable[[Leaf], bool] | None = None
     ) -> tuple[GraphBuilder, dict[int, int]]:
         """A fresh graph of all layers, and the value of every tensor (by its id)."""
         graph = GraphBuilder(training, trainable)
@@ -176,7 +172,7 @@ class Network(Tree):
                 yield network
                 left += [n for n in network.inner.values() if isinstance(n, Network)]
 
-    def paths(self) -> Iterator[tuple[str, Layer]]:
+    def paths(self) -> Iterator[tuple[str, Leaf]]:
         """All layers, those inside of models too, with their paths."""
         for node in self.layers:
             yield from paths_below(self.names.of(node), self.content(node))
@@ -203,15 +199,15 @@ def is_input(tensor: Tensor) -> bool:
     return not tensor.inputs
 
 
-def paths_below(path: str, body: Body | Tree) -> Iterator[tuple[str, Layer]]:
+def paths_below(path: str, body: Body | Tree | Leaf) -> Iterator[tuple[str, Leaf]]:
     """The layers of what is at a path, with theirs."""
     if isinstance(body, Network):
         yield from ((f"{path}/{inner}", leaf) for inner, leaf in body.paths())
     else:
-        yield path, cast("Layer", body)
+        yield path, cast(Leaf, body)
 
 
-def add_paths(known: dict[str, Variable], name: str, body: Body | Tree) -> list[str]:
+def add_paths(known: dict[str, Variable], name: str, body: Body | Tree | Leaf) -> list[str]:
     """Adds the weights of what has this name by path, or none; which are new."""
     found = {
         f"{path}/{variable.name}": variable
@@ -226,7 +222,7 @@ def add_paths(known: dict[str, Variable], name: str, body: Body | Tree) -> list[
     return new
 
 
-def begin_at(seed: int, stream: int, leaves: Iterable[Layer]) -> int:
+def begin_at(seed: int, stream: int, leaves: Iterable[Leaf]) -> int:
     """Gives weights that have no initial values yet theirs, and returns the next free stream."""
     for leaf in leaves:
         for variable in leaf.variables.values():

@@ -7,7 +7,6 @@ from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from .. import _core, limits
 from ..losses import Loss
@@ -15,9 +14,7 @@ from ..metrics import Metric
 from ..optimizers import Optimizer
 from .builder import GraphBuilder
 from .network import Network
-
-if TYPE_CHECKING:
-    from ..layers.base import Layer
+from .weights import Leaf
 
 MAX_PLANS = 8  # a mode and its batch sizes: the usual one, the last of an epoch, a few of the user
 
@@ -48,7 +45,7 @@ def evaluate_graph(network: Network, objective: Objective) -> GraphBuilder:
 
 
 def train_graph(
-    network: Network, objective: Objective, trainable_layer: Callable[[Layer], bool]
+    network: Network, objective: Objective, trainable_layer: Callable[[Leaf], bool]
 ) -> GraphBuilder:
     """Inputs, labels -> loss, metrics; updates the weights and the moving averages."""
     graph, values = network.build(training=True, trainable=trainable_layer)

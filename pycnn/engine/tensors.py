@@ -4,13 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .. import _core
-from .builder import GraphBuilder, KnownBody
-
-if TYPE_CHECKING:
-    from .builder import Body, Node
+from .builder import Body, GraphBuilder, KnownBody, Node
 
 Extents = tuple[int | None, ...]
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +15,38 @@ from .. import _core
 from ..errors import ShapeError
 from ..ground.arrays import as_float32
 from ..ground.seeding import next_model_seed
-from .builder import WeightSpec
+from ..initializers import Initializer
 
-if TYPE_CHECKING:
-    from ..layers.base import Layer
+
+@dataclass(frozen=True)
+class WeightSpec:
+    """A weight as a layer declares it."""
+
+    name: str  # "kernel"
+    shape: tuple[int, ...]
+    initializer: Initializer
+    trainable: bool
+    graph_shape: tuple[int, ...] | None = None  # where graphs know it by another
+
+    def check_same_shape(self, layer: str, known: WeightSpec) -> None:
+        """Refuses to be the weight that an earlier use of the layer made in another shape."""
+        if known.shape != self.shape:
+            raise ShapeError(
+                f"{layer}: used twice with different inputs: {self.name} of shape {known.shape} "
+                f"the first time, {self.shape} now"
+            )
+
+
+class Leaf(Protocol):
+    """A layer, as its weights and the graphs know it."""
+
+    variables: dict[str, Variable]  # by name
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def trainable(self) -> bool: ...
+    def adopt(self, spec: WeightSpec, groups: int | None) -> None: ...  # a weight that it declared
 
 
 class Variable:
@@ -29,7 +58,7 @@ class Variable:
 
     __slots__ = ("_groups", "_layer", "_made", "_origin", "spec")
 
-    def __init__(self, layer: Layer, spec: WeightSpec, groups: int | None) -> None:
+    def __init__(self, layer: Leaf, spec: WeightSpec, groups: int | None) -> None:
         self.spec = spec
         self._layer = layer
         self._groups = groups
@@ -67,7 +96,7 @@ class Variable:
         return self._made[0]
 
     @property
-    def layer(self) -> Layer:
+    def layer(self) -> Leaf:
         """Its owner."""
         return self._layer
 

@@ -92,7 +92,7 @@ def _check_one_place(network: Network) -> None:
     """A layer inside a model that is used as a layer is used nowhere else."""
     seen: set[int] = set()
     for node in network.layers:
-        leaves = [leaf for leaf in network.leaves_of(node) if leaf.weights]
+        leaves = [leaf for leaf in network.leaves_of(node) if leaf.variables]
         for leaf in leaves:
             if id(leaf) in seen:
                 raise ValueError(

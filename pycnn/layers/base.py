@@ -12,9 +12,9 @@ from weakref import WeakSet
 import numpy as np
 
 from .. import initializers
-from ..engine.builder import GraphBuilder, WeightSpec
+from ..engine.builder import GraphBuilder
 from ..engine.tensors import Call, Extents, Tensor, call_layer
-from ..engine.weights import Variable, WeightHolder
+from ..engine.weights import Variable, WeightHolder, WeightSpec
 from ..ground.checks import checked_flag, checked_int
 from ..ground.specs import Spec, refuse_unknown, serialize
 from ..ground.text import checked_name, quoted

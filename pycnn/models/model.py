@@ -10,7 +10,7 @@ from typing import Any
 from .. import summary
 from ..engine.network import Network, Tree, begin_at
 from ..engine.tensors import Extents, Tensor, as_list, call_layer
-from ..engine.weights import Variable, WeightHolder
+from ..engine.weights import Leaf, Variable, WeightHolder
 from ..files import saving
 from ..ground import disk
 from ..ground.checks import checked_flag
@@ -190,11 +190,11 @@ class Model(Trainer, WeightHolder):
         """The layers, and those of models inside as they were when they were called."""
         return self.network
 
-    def leaves(self) -> list[Layer]:
+    def leaves(self) -> list[Leaf]:
         """The layers it is made of, those of models inside it too."""
         return list(self.layer_tree.leaves())
 
-    def trained_layers(self) -> set[Layer]:
+    def trained_layers(self) -> set[Leaf]:
         """The layers that fit() would change, were the model compiled now."""
         return set(self.layer_tree.trained()) if self._trainable else set()
 

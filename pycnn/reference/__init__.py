@@ -5,16 +5,18 @@ Clear rather than fast; computed and returned in float64. Imports numpy only, so
 the compiled extension. Layouts: x (N,H,W,C), w (R,S,C/G,K), y (N,P,Q,K).
 """
 
-from .activation import *
+from .batchnorm import *
 from .channels import *
-from .conv import *
+from .conv2d import *
+from .conv2d_transpose import *
 from .dense import *
+from .elementwise import *
 from .init import *
 from .loss import *
 from .metric import *
-from .norm import *
-from .optimizer import *
-from .pool import *
+from .pool2d import *
 from .rng import *
-from .transpose import *
+from .softmax import *
+from .update import *
+from .upsample2d import *
 from .window import *

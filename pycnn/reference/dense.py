@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Dense (fully connected) layers over the last axis, and the flatten in front of them.
+"""Dense (fully connected) layers over the last axis.
 
 y[..., k] = b[k] + sum over c of x[..., c] * w[c, k]
 """
@@ -7,7 +7,6 @@ y[..., k] = b[k] + sum over c of x[..., c] * w[c, k]
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -19,7 +18,6 @@ __all__ = [
     "dense",
     "dense_backward_data",
     "dense_backward_weights",
-    "reshape",
 ]
 
 
@@ -70,22 +68,3 @@ def bias_backward(dy: ArrayLike) -> Array:
     dy = float64(dy)
     _last_axis("bias_backward", "dy", dy)
     return np.asarray(_rows(dy).sum(axis=0))
-
-
-def reshape(x: ArrayLike, like: ArrayLike | None = None, shape: Sequence[int | None] = ()) -> Array:
-    """x in a shape, (None, ...), or in that of `like`; else every sample as one row.
-
-    Shape: (N, ...) -> (N, M)
-    """
-    x = float64(x)
-    _last_axis("reshape", "x", x)
-    if like is not None and len(shape):
-        raise bad_argument("reshape", "shape", "absent beside like", shape)
-    target = [len(x), math.prod(x.shape[1:])]
-    if like is not None:
-        target = list(np.shape(like))
-    elif len(shape):
-        target = [len(x), *(extent or 0 for extent in shape[1:])]
-    if math.prod(target) != x.size:
-        raise bad_argument("reshape", "x", f"{math.prod(target)} values", x.size)
-    return x.reshape(target).copy()

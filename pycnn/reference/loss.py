@@ -13,8 +13,9 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .activation import sigmoid, softmax
 from .checks import Array, bad_argument, float64, shape
+from .elementwise import sigmoid
+from .softmax import softmax
 
 __all__ = [
     "binary_crossentropy",

@@ -12,11 +12,9 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .checks import Array, bad_argument, float64, integer
+from .checks import Array, bad_argument, integer
 
 __all__ = [
-    "dropout",
-    "dropout_backward",
     "normal",
     "philox4x32",
     "truncated_normal",
@@ -71,14 +69,18 @@ def _blocks(op: str, count: int) -> Array:
     return np.arange(-(-integer(op, "count", count, 0) // 4), dtype=np.int64)
 
 
+def uniform_for(op: str, seed: int, stream: int, step: int, count: int) -> Array:
+    """uniform() for an op that errors name."""
+    return _uniform_blocks(op, seed, stream, step, _blocks(op, count)).reshape(-1)[:count]
+
+
 def uniform(seed: int, stream: int, step: int, count: int) -> Array:
     """`count` float32 values in [0, 1), multiples of 2^-24.
 
     Element i is (word >> 8) * 2^-24 with word = output i % 4 of philox4x32 on
     counter (low32(i // 4), high32(i // 4), stream, step) and key (low32(seed), high32(seed)).
     """
-    values = _uniform_blocks("uniform", seed, stream, step, _blocks("uniform", count))
-    return values.reshape(-1)[:count]
+    return uniform_for("uniform", seed, stream, step, count)
 
 
 def normal(seed: int, stream: int, count: int) -> Array:
@@ -105,22 +107,3 @@ def truncated_normal(seed: int, stream: int, count: int) -> Array:
         fresh = _normal_blocks(op, seed, stream, step, blocks[rows])
         z[rows] = np.where(redraw[rows], fresh, z[rows])
     return z.reshape(-1)[:count]
-
-
-def _drop(op: str, x: Array, rate: float, seed: int, stream: int, step: int) -> Array:
-    if not 0 <= rate < 1:
-        raise bad_argument(op, "rate", "in [0, 1)", rate)
-    u = _uniform_blocks(op, seed, stream, step, _blocks(op, x.size)).reshape(-1)[: x.size]
-    # Compared as float32, the type of u: the mask is then the same in every precision.
-    keep = (u >= np.float32(rate)).reshape(x.shape)
-    return np.where(keep, x * (1.0 / (1.0 - rate)), 0.0)
-
-
-def dropout(x: ArrayLike, rate: float, seed: int, stream: int, step: int) -> Array:
-    """x / (1 - rate) where uniform(seed, stream, step, size)[i] >= rate, else 0; i in C order."""
-    return _drop("dropout", float64(x), rate, seed, stream, step)
-
-
-def dropout_backward(dy: ArrayLike, rate: float, seed: int, stream: int, step: int) -> Array:
-    """The same mask and scale on dy."""
-    return _drop("dropout_backward", float64(dy), rate, seed, stream, step)

@@ -4,17 +4,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from .. import losses, metrics, optimizers
 from ..engine.network import Network
 from ..engine.programs import Objective, Plans, evaluate_graph, predict_graph, train_graph
+from ..engine.weights import Leaf
 from ..ground.checks import checked_flag
 from ..ground.text import quoted
 from ..metrics import check_metric
-
-if TYPE_CHECKING:
-    from ..layers.base import Layer
 
 ON_NONFINITE = ("raise", "skip", "ignore")
 
@@ -45,7 +43,7 @@ class Compilable:
         self._compiled: Compiled | None = None
         self._objective: tuple[Compiled, Network, Objective] | None = None  # what it follows from
         self._programs: dict[str, Plans] = {}
-        self._flags: dict[Layer, bool] = {}  # trainable or not, as compile() found them
+        self._flags: dict[Leaf, bool] = {}  # trainable or not, as compile() found them
 
     @property
     def name(self) -> str:
@@ -55,10 +53,10 @@ class Compilable:
     def network(self) -> Network:
         raise NotImplementedError
 
-    def leaves(self) -> list[Layer]:
+    def leaves(self) -> list[Leaf]:
         raise NotImplementedError
 
-    def trained_layers(self) -> set[Layer]:
+    def trained_layers(self) -> set[Leaf]:
         raise NotImplementedError
 
     @property
@@ -99,12 +97,12 @@ class Compilable:
         thawed = self.trained_layers()
         self.set_trainable({layer: layer in thawed for layer in self.leaves()})
 
-    def set_trainable(self, flags: dict[Layer, bool]) -> None:
+    def set_trainable(self, flags: dict[Leaf, bool]) -> None:
         """Says for each layer whether fit() changes it, whatever the layers' own flags say."""
         self._flags = flags
         self.forget_programs()
 
-    def is_trained(self, layer: Layer) -> bool:
+    def is_trained(self, layer: Leaf) -> bool:
         """Whether fit() changes the layer: as it was at compile(), or when it came later."""
         return self._flags.get(layer, layer.trainable)
 

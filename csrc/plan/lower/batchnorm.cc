@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "ops/reduce.h"
+#include "ops/batchnorm.h"
+
 #include "plan/lower/rules.h"
 
 namespace pycnn {

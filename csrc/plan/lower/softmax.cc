@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "ops/loss.h"
+#include "ops/softmax.h"
+
 #include "plan/lower/rules.h"
 
 namespace pycnn {

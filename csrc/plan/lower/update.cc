@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Updates of parameters, and what is found out about them before the first one writes.
+#include "ops/update.h"
+
 #include <algorithm>
 #include <cmath>
 
 #include "ops/loss.h"
-#include "ops/optimizer.h"
 #include "plan/lower/rules.h"
 #include "plan/update_guard.h"
 

@@ -16,8 +16,6 @@ __all__ = [
     "global_avg_pool2d_backward",
     "max_pool2d",
     "max_pool2d_backward",
-    "upsample2d",
-    "upsample2d_backward",
 ]
 
 
@@ -135,23 +133,3 @@ def global_avg_pool2d_backward(dy: ArrayLike, x_shape: Shape) -> Array:
     N, H, W, C = integers(op, "x_shape", x_shape, 4, 0)
     shape(op, "dy", dy.shape, (N, C))
     return np.broadcast_to(dy[:, None, None, :] / (H * W), (N, H, W, C)).copy()
-
-
-def upsample2d(x: ArrayLike, size: Pair) -> Array:
-    """Every pixel as a block of `size` equal ones. Shape: (N,H,W,C) -> (N,H*size[0],W*size[1],C)"""
-    x = float64(x)
-    rank("upsample2d", "x", x, "NHWC")
-    rows, columns = pair("upsample2d", "size", size)
-    return x.repeat(rows, axis=1).repeat(columns, axis=2)
-
-
-def upsample2d_backward(dy: ArrayLike, size: Pair) -> Array:
-    """The sum over each block. Shape: (N,H*size[0],W*size[1],C) -> (N,H,W,C)"""
-    op = "upsample2d_backward"
-    dy = float64(dy)
-    rank(op, "dy", dy, "NHWC")
-    rows, columns = pair(op, "size", size)
-    N, P, Q, C = dy.shape
-    if P % rows or Q % columns:
-        raise bad_argument(op, "dy", f"of whole blocks {size}", dy.shape)
-    return np.asarray(dy.reshape(N, P // rows, rows, Q // columns, columns, C).sum(axis=(2, 4)))

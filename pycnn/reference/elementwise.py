@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Activations, softmax and the residual add. Backward passes read the OUTPUT y, never x.
+"""Activations, the residual add, dropout and reshape.
+
+The backward passes of activations read the OUTPUT y, never x.
 
 kind          y                            dy/dx from y         alpha
 linear        x                            1
@@ -16,19 +18,22 @@ hard_sigmoid  relu6(x + 3) / 6             1/6 if 0 < y < 1
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from .checks import Array, bad_argument, float64, shape
+from .rng import uniform_for
 
 __all__ = [
     "ACTIVATIONS",
     "activation",
     "activation_backward",
     "add",
-    "softmax",
-    "softmax_backward",
+    "dropout",
+    "dropout_backward",
+    "reshape",
 ]
 
 ACTIVATIONS = (
@@ -117,29 +122,47 @@ def activation_backward(
     return dy.copy()
 
 
-def _last_axis(op: str, argument: str, x: Array) -> None:
-    if x.ndim < 1 or x.shape[-1] < 1:
-        raise bad_argument(op, argument, "of rank >= 1 with a last axis >= 1", x.shape)
-
-
-def softmax(x: ArrayLike) -> Array:
-    """exp(x) / sum(exp(x)) over the last axis, shifted by its maximum so that nothing overflows."""
-    x = float64(x)
-    _last_axis("softmax", "x", x)
-    e = np.exp(x - x.max(axis=-1, keepdims=True))
-    return np.asarray(e / e.sum(axis=-1, keepdims=True))
-
-
-def softmax_backward(y: ArrayLike, dy: ArrayLike) -> Array:
-    """dx = y * (dy - sum(y * dy)) over the last axis, from the output y."""
-    y, dy = float64(y), float64(dy)
-    _last_axis("softmax_backward", "y", y)
-    shape("softmax_backward", "dy", dy.shape, y.shape)
-    return np.asarray(y * (dy - (y * dy).sum(axis=-1, keepdims=True)))
-
-
 def add(a: ArrayLike, b: ArrayLike) -> Array:
     """a + b of equal shapes (a skip connection); both inputs receive dy unchanged."""
     a, b = float64(a), float64(b)
     shape("add", "b", b.shape, a.shape)
     return a + b
+
+
+def _drop(op: str, x: Array, rate: float, seed: int, stream: int, step: int) -> Array:
+    if not 0 <= rate < 1:
+        raise bad_argument(op, "rate", "in [0, 1)", rate)
+    u = uniform_for(op, seed, stream, step, x.size)
+    # Compared as float32, the type of u: the mask is then the same in every precision.
+    keep = (u >= np.float32(rate)).reshape(x.shape)
+    return np.where(keep, x * (1.0 / (1.0 - rate)), 0.0)
+
+
+def dropout(x: ArrayLike, rate: float, seed: int, stream: int, step: int) -> Array:
+    """x / (1 - rate) where uniform(seed, stream, step, size)[i] >= rate, else 0; i in C order."""
+    return _drop("dropout", float64(x), rate, seed, stream, step)
+
+
+def dropout_backward(dy: ArrayLike, rate: float, seed: int, stream: int, step: int) -> Array:
+    """The same mask and scale on dy."""
+    return _drop("dropout_backward", float64(dy), rate, seed, stream, step)
+
+
+def reshape(x: ArrayLike, like: ArrayLike | None = None, shape: Sequence[int | None] = ()) -> Array:
+    """x in a shape, (None, ...), or in that of `like`; else every sample as one row.
+
+    Shape: (N, ...) -> (N, M)
+    """
+    x = float64(x)
+    if x.ndim < 1:
+        raise bad_argument("reshape", "x", "of rank >= 1", x.shape)
+    if like is not None and len(shape):
+        raise bad_argument("reshape", "shape", "absent beside like", shape)
+    target = [len(x), math.prod(x.shape[1:])]
+    if like is not None:
+        target = list(np.shape(like))
+    elif len(shape):
+        target = [len(x), *(extent or 0 for extent in shape[1:])]
+    if math.prod(target) != x.size:
+        raise bad_argument("reshape", "x", f"{math.prod(target)} values", x.size)
+    return x.reshape(target).copy()

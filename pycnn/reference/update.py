@@ -15,6 +15,7 @@ from .checks import Array, bad_argument, float64, integer, shape
 
 __all__ = [
     "adam",
+    "moving_average",
     "sgd",
 ]
 
@@ -83,3 +84,12 @@ def adam(
     v = v + (1.0 - beta_2) * (g * g - v)
     alpha = learning_rate * math.sqrt(1.0 - beta_2**step) / (1.0 - beta_1**step)
     return w - m * alpha / (np.sqrt(v) + epsilon), m, v
+
+
+def moving_average(parameter: ArrayLike, sample: ArrayLike, momentum: float) -> Array:
+    """Keras: parameter * momentum + sample * (1 - momentum)."""
+    parameter, sample = float64(parameter), float64(sample)
+    shape("moving_average", "sample", sample.shape, parameter.shape)
+    if not 0 <= momentum <= 1:
+        raise bad_argument("moving_average", "momentum", "in [0, 1]", momentum)
+    return parameter * momentum + sample * (1 - momentum)

@@ -15,7 +15,6 @@ __all__ = [
     "batch_norm_backward",
     "batch_norm_inference",
     "batch_norm_training",
-    "moving_average",
 ]
 
 ABSENT = {"gamma": 1.0, "beta": 0.0, "mean": 0.0}
@@ -86,12 +85,3 @@ def batch_norm_backward(
     dbeta, dgamma = np.asarray(dy.sum(axis=axes)), np.asarray((dy * z).sum(axis=axes))
     dx = gamma / deviation * (dy - dbeta / M - z * dgamma / M)
     return dx, dgamma, dbeta
-
-
-def moving_average(parameter: ArrayLike, sample: ArrayLike, momentum: float) -> Array:
-    """Keras: parameter * momentum + sample * (1 - momentum)."""
-    parameter, sample = float64(parameter), float64(sample)
-    shape("moving_average", "sample", sample.shape, parameter.shape)
-    if not 0 <= momentum <= 1:
-        raise bad_argument("moving_average", "momentum", "in [0, 1]", momentum)
-    return parameter * momentum + sample * (1 - momentum)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "ops/optimizer.h"
+#include "ops/update.h"
 
 #include <algorithm>
 #include <cassert>
