@@ -181,5 +181,7 @@ def test_bad_arguments():
         Conv1D(4, 3)(Input((2, 3)))
     with pytest.raises(ValueError, match="depthwise_conv2d: depth_multiplier must be >= 1 "):
         DepthwiseConv2D(3, depth_multiplier=0)
+    with pytest.raises(ShapeError, match=r"variable: \(2, 3\) cannot be seen as \(5,\)"):
+        pycnn._core.Variable((2, 3), None, (5,))
     with pytest.raises(ShapeError, match=r"depthwise_conv2d: input must have shape"):
         DepthwiseConv2D(3)(Input((5, 3)))
