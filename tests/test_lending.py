@@ -33,6 +33,8 @@ FIRST = {
     "view": lambda g, x: [g.activation(g.reshape(x), "tanh")],
     "twice": lambda g, x: [g.activation(x, "relu"), g.activation(x, "tanh")],
     "channels": lambda g, x: [g.concatenate([g.slice_channels(x, 1, count=2), x])],
+    "behind": lambda g, x: [g.global_avg_pool2d(g.activation(x, "relu"))],
+    "behind a view": lambda g, x: [g.softmax(g.softmax(g.activation(g.reshape(x), "tanh")))],
     "itself": lambda g, x: [x, g.activation(x, "relu")],
     "its view": lambda g, x: [g.reshape(x), g.activation(x, "relu")],
 }
@@ -105,13 +107,8 @@ def test_arrays_that_are_not_aligned_are_copied():
 
 
 def test_rows_that_follow_each_other_are_not_copied():
-    """16 MB: to copy them takes a millisecond or so."""
+    """16 MB: no machine copies them in 50 microseconds."""
     shape, batch = (64, 64, 16), 64
     plan = plan_of(lambda g, x: [g.global_avg_pool2d(x)], batch, shape)
-    x = np.ones((batch, *shape), np.float32)
-    copied = plan_of(lambda g, x: [g.activation(x, "relu")], batch, shape)
-
-    def gather(plan):
-        return next(seconds for op, _, seconds in plan.profile([x]) if op == "input")
-
-    assert gather(plan) < gather(copied) / 10
+    times = plan.profile([np.ones((batch, *shape), np.float32)])
+    assert next(seconds for op, _, seconds in times if op == "input") < 5e-5
