@@ -50,14 +50,14 @@ GRAPH = [
     ),
     Mutant(
         "inputs that a step writes to are lent",
-        "csrc/plan/lower.cc",
+        "csrc/plan/lower/arrays.cc",
         "std::ranges::for_each(node.outputs, take);",
         "static_cast<void>(node);",
         ("test_lending.py",),
     ),
     Mutant(
         "inputs that are asked for later are lent",
-        "csrc/plan/lower.cc",
+        "csrc/plan/lower/arrays.cc",
         "for (const ValueId v : graph_.outputs()) take(v);",
         "",
         ("test_lending.py",),
@@ -85,7 +85,7 @@ GRAPH = [
     ),
     Mutant(
         "bytes count from minus 128",
-        "csrc/plan/lower.cc",
+        "csrc/plan/lower/arrays.cc",
         "static_cast<float>(std::to_integer<int>(from[i]))",
         "static_cast<float>(std::to_integer<signed char>(from[i]))",
         ("test_dtypes.py",),

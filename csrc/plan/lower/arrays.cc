@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+// How the caller's arrays come in and go out.
+#include <algorithm>
+#include <cstring>
+
+#include "plan/lowering.h"
+
+namespace pycnn {
+namespace {
+
+void cast_bytes(const std::byte* from, float* to, dim_t count) noexcept {
+  for (dim_t i = 0; i < count; ++i) to[i] = static_cast<float>(std::to_integer<int>(from[i]));
+}
+
+}  // namespace
+
+// Copies the batch's rows of the caller's arrays, unless they are lent; bytes become floats here
+// and no earlier.
+void Lowering::lower_input(const Node& node, int position) {
+  const ValueId v = node.outputs[0];
+  const BufferId to = buffer_of(v);
+  const DType dtype = graph_.value(v).dtype;
+  const std::size_t row_bytes = bytes_of(v) / static_cast<std::size_t>(batch_);
+  const dim_t row_count = static_cast<dim_t>(row_bytes / sizeof(float)), rows = batch_;
+  const auto slot = static_cast<std::size_t>(position);
+  add_step(node, [=](RunContext& run, Worker& worker) {
+    if (run.lent[slot]) return;
+    const RunRequest& asked = *run.request;
+    const InputArray& given = asked.inputs[slot];
+    const bool casts = given.dtype != dtype;
+    const std::size_t given_bytes = casts ? static_cast<std::size_t>(row_count) : row_bytes;
+    worker.parallel_for(rows, [&](dim_t begin, dim_t end) noexcept {
+      for (dim_t i = begin; i < end; ++i) {
+        const dim_t row = asked.rows != nullptr ? asked.rows[i] : asked.start + i;
+        const std::byte* from = static_cast<const std::byte*>(given.data) + row * given_bytes;
+        if (casts) {
+          cast_bytes(from, run.floats(to) + i * row_count, row_count);
+        } else {
+          std::memcpy(run.bytes(to) + static_cast<std::size_t>(i) * row_bytes, from, row_bytes);
+        }
+      }
+    });
+  });
+}
+
+// Copies a result to the caller's array, rows start, start + 1, ...
+void Lowering::lower_output(ValueId v, int position) {
+  if (schedule_.shapes[v].rank() == 0 || !graph_.shape(v).has_batch()) return;
+  const BufferId from = buffer_of(v);
+  const std::size_t row_bytes = bytes_of(v) / static_cast<std::size_t>(batch_);
+  const dim_t rows = batch_;
+  const auto slot = static_cast<std::size_t>(position);
+  const auto copy = [=](RunContext& run, Worker& worker) {
+    auto* to = static_cast<std::byte*>(run.request->outputs[slot]);
+    if (to == nullptr) return;
+    worker.parallel_for(rows, [&](dim_t begin, dim_t end) noexcept {
+      std::memcpy(to + static_cast<std::size_t>(run.request->start + begin) * row_bytes,
+                  run.bytes(from) + static_cast<std::size_t>(begin) * row_bytes,
+                  static_cast<std::size_t>(end - begin) * row_bytes);
+    });
+  };
+  schedule_.steps.push_back({.op = "output", .name = graph_.value(v).name, .run = copy});
+}
+
+// Not labels, which are checked before they are used as an index, and might change between. Not
+// what callers may ask for after the run.
+void Lowering::find_lendable() {
+  IdVector<BufferId, bool> taken(schedule_.buffers.size());
+  const auto take = [&](ValueId v) {
+    if (buffer_of(v).has_value()) taken[buffer_of(v)] = true;
+  };
+  for (const ValueId v : graph_.outputs()) take(v);
+  for (const FusedNode& node : nodes_) {
+    if (node.op != OpKind::input && node.op != OpKind::reshape)
+      std::ranges::for_each(node.outputs, take);
+  }
+  std::size_t input = 0;
+  for (const FusedNode& node : nodes_) {
+    if (node.op != OpKind::input) continue;
+    const ValueId v = node.outputs[0];
+    if (graph_.value(v).dtype == DType::f32 && !taken[buffer_of(v)]) {
+      const std::size_t row_bytes = bytes_of(v) / static_cast<std::size_t>(batch_);
+      schedule_.lendable.push_back({buffer_of(v), input, row_bytes});
+    }
+    ++input;
+  }
+}
+
+}  // namespace pycnn
