@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The container: a strict safetensors file. Data only; nothing in it is ever executed.
 
-u64 header length | JSON header, space-padded to a multiple of 64 | float32 tensors without a gap.
+u64 header length | JSON header, space-padded to a multiple of 64 | tensors without a gap.
 "pycnn.crc32" in the header covers the whole file (computed with its own digits set to 0).
 """
 
@@ -23,7 +23,17 @@ from ..errors import ChecksumError, ModelFormatError
 from ..ground.checks import MAX_EXTENT
 from ..ground.text import quoted
 
-Tensors = dict[str, NDArray[np.float32]]
+Tensors = dict[str, NDArray[Any]]
+
+# Types of tensors as they are stored. NumPy has no bfloat16: BF16 is read as the float32 it is the
+# upper half of, and not written.
+DTYPES: dict[str, np.dtype[Any]] = {
+    "F32": np.dtype("<f4"),
+    "BF16": np.dtype("<u2"),
+    "I32": np.dtype("<i4"),
+    "U8": np.dtype("u1"),
+}
+WRITTEN = {DTYPES[name]: name for name in ("F32", "I32", "U8")}
 
 MAX_HEADER = 16 << 20
 MAX_TENSORS = 65_536
@@ -66,8 +76,8 @@ PATTERNS = (
 # ---- writing ----
 
 
-def pack(metadata: Mapping[str, str], tensors: Mapping[str, NDArray[np.float32]]) -> bytes:
-    """The bytes of a container."""
+def pack(metadata: Mapping[str, str], tensors: Mapping[str, NDArray[Any]]) -> bytes:
+    """The bytes of a container; the tensors are of float32, int32 or uint8."""
     header: dict[str, Any] = {"__metadata__": {**metadata, CHECKSUM: "0" * 8}}
     blocks, end = [], 0
     if len(tensors) > MAX_TENSORS:
@@ -75,9 +85,11 @@ def pack(metadata: Mapping[str, str], tensors: Mapping[str, NDArray[np.float32]]
     for name, array in tensors.items():
         if not TENSOR_RULE.fullmatch(name):
             raise ValueError(f"save: tensor {quoted(name)}: must match {TENSOR_RULE.pattern}")
-        block = np.ascontiguousarray(array, "<f4").tobytes()
+        dtype = array.dtype.newbyteorder("<")
+        block = np.ascontiguousarray(array, dtype).tobytes()
         begin, end = end, end + len(block)
-        header[name] = {"dtype": "F32", "shape": list(array.shape), "data_offsets": [begin, end]}
+        shape, offsets = list(array.shape), [begin, end]
+        header[name] = {"dtype": WRITTEN[dtype], "shape": shape, "data_offsets": offsets}
         blocks.append(block)
     text = json.dumps(header, separators=(",", ":"), allow_nan=False).encode("ascii")
     text += b" " * (-(8 + len(text)) % ALIGNMENT)
@@ -103,7 +115,8 @@ def read(file: BinaryIO, size: int) -> tuple[dict[str, str], Tensors]:
     """The same from a file of that size, which is read no further than the first fault.
 
     Its start is looked at first, then the header; the tensors are read once they fill the rest of
-    the file exactly. So the memory is at most that of the file and of what its header describes.
+    the file exactly. So the memory is at most that of the file and of what its header describes,
+    twice that of BF16 tensors.
     """
     start = file.read(min(size, START_BYTES))
     length = _header_length(start, size)
@@ -111,20 +124,27 @@ def read(file: BinaryIO, size: int) -> tuple[dict[str, str], Tensors]:
     header = _parse_header(start, text)
     metadata = _pop_metadata(header)
     begin, offset = 8 + length, 0
-    places: list[tuple[str, tuple[int, ...], int]] = []
+    places: list[tuple[str, str, tuple[int, ...], int]] = []
     for name, entry in header.items():
         shape, end = _check_tensor(name, entry, offset, size - begin)
-        places.append((name, shape, offset))
+        places.append((name, entry["dtype"], shape, offset))
         offset = end
     if begin + offset != size:
         raise ModelFormatError(f"expected {begin + offset} bytes, got {size}")
     body = _read_body(file, start[begin:], offset)
     _check_checksum(start[:8] + text, body, metadata)
     tensors: Tensors = {}
-    for name, shape, place in places:
-        values = np.frombuffer(body, "<f4", math.prod(shape), place)
-        tensors[name] = values.reshape(shape)
+    for name, dtype, shape, place in places:
+        values = np.frombuffer(body, DTYPES[dtype], math.prod(shape), place)
+        tensors[name] = _decoded(dtype, values).reshape(shape)
     return metadata, tensors
+
+
+def _decoded(dtype: str, stored: NDArray[Any]) -> NDArray[Any]:
+    """The values, where the processor may read them."""
+    if dtype == "BF16":
+        return (stored.astype(np.uint32) << np.uint32(16)).view(np.float32)
+    return stored if stored.flags.aligned else stored.copy()
 
 
 def _read_body(file: BinaryIO, start: bytes, size: int) -> NDArray[np.uint8]:
@@ -248,13 +268,16 @@ def _check_tensor(
         raise ModelFormatError(f"{where}: names must match {TENSOR_RULE.pattern}")
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
         raise ModelFormatError(f"{where}: expected dtype, shape and data_offsets")
-    if entry["dtype"] != "F32":
-        raise ModelFormatError(f"{where}: expected dtype F32, got {quoted(entry['dtype'])}")
+    if not isinstance(entry["dtype"], str) or entry["dtype"] not in DTYPES:
+        known = ", ".join(DTYPES)
+        raise ModelFormatError(
+            f"{where}: dtype must be one of {known}, got {quoted(entry['dtype'])}"
+        )
     shape = _integers(where, entry["shape"], MAX_RANK)
     if not all(1 <= extent <= MAX_EXTENT for extent in shape):
         raise ModelFormatError(f"{where}: extents must be in 1..{MAX_EXTENT}, got {shape}")
     begin_end = _integers(where, entry["data_offsets"], 2)
-    end = offset + 4 * math.prod(shape)
+    end = offset + DTYPES[entry["dtype"]].itemsize * math.prod(shape)
     if begin_end != (offset, end) or end > available:
         raise ModelFormatError(
             f"{where}: expected bytes {offset}..{end} of {available}, got {begin_end}"

@@ -213,6 +213,8 @@ def _set_tensors(model: Model, tensors: container.Tensors, iterations: int) -> N
         problem = "is missing" if name in shapes else "belongs to no layer"
         raise ModelFormatError(f"tensor {name} {problem}")
     for name, shape in shapes.items():
+        if tensors[name].dtype != np.float32:
+            raise ModelFormatError(f"tensor {name}: expected F32, got {tensors[name].dtype}")
         if tensors[name].shape != shape:
             raise ModelFormatError(
                 f"tensor {name}: expected shape {shape}, got {tensors[name].shape}"

@@ -34,6 +34,7 @@ def comparable(case: Case, weights: dict[str, Array], kept: Run) -> bool:
     sizes = [array.size for array in kept.values.values()]
     windows = [n["inputs"][1] for n in case.nodes if n["op"] in ("conv2d", "conv2d_transpose")]
     taps = [math.prod(case.graph.shape(w)[:2]) for w in windows]
+    taps += [math.prod(n["attributes"].get("pool_size", ())) for n in case.nodes]
     work = sum(n["macs"] for n in case.nodes) * case.batch
     classes = max((classes for _, classes in case.maker.truths.values()), default=0)
     if max(sizes) > MAX_COMPARED or max([*taps, classes]) > MAX_TAPS or work > 2e7:
