@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
 import pytest
+
+from pycnn import applications
 
 REPO = Path(__file__).resolve().parent.parent
 WALK = (REPO / "docs" / "architecture.md").read_text()
@@ -44,3 +47,9 @@ def test_recipes_list_all_files_that_an_addition_touches(name):
     assert listed - tests == touched
     for path in tests:
         assert re.search(RECIPES[name], (REPO / path).read_text()), path
+
+
+def test_the_node_that_it_shows_is_that_of_the_model():
+    call, shown = re.search(r"```python\n>>> pycnn\.(.*?)\n(.*?)```", WALK, re.DOTALL).groups()
+    assert call == 'applications.lenet5().program()["nodes"][3]'
+    assert applications.lenet5().program()["nodes"][3] == ast.literal_eval(shown)
