@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from ..engine.builder import GraphBuilder
 from ..errors import ShapeError
@@ -33,6 +34,28 @@ __all__ = [
 ]
 
 
+def _check_common(layer: Conv1D | Conv2D | DepthwiseConv2D | Conv2DTranspose) -> None:
+    checked_channels_last(layer.name, layer.data_format)
+    checked_activation(layer.name, layer.activation)
+    layer.bias_initializer = checked_initializer(layer.bias_initializer)
+
+
+def _check_windows(layer: Conv2D | DepthwiseConv2D | Conv2DTranspose) -> None:
+    layer.kernel_size = checked_pair(layer.name, "kernel_size", layer.kernel_size)
+    layer.strides = checked_pair(layer.name, "strides", layer.strides)
+    layer.padding = checked_padding(layer.name, layer.padding)
+    layer.dilation_rate = checked_pair(layer.name, "dilation_rate", layer.dilation_rate)
+
+
+def _windows(layer: Conv2D | DepthwiseConv2D | Conv2DTranspose) -> dict[str, Any]:
+    """What the op is told of them."""
+    return {
+        "strides": as_pair(layer.strides),
+        "padding": layer.padding,
+        "dilation": as_pair(layer.dilation_rate),
+    }
+
+
 def _check_groups(layer: Conv1D | Conv2D) -> None:
     layer.groups = checked_int(layer.name, "groups", layer.groups)
     if layer.filters % layer.groups:
@@ -50,8 +73,12 @@ def _channels_of_group(layer: Conv1D | Conv2D, channels: int) -> int:
     return channels // layer.groups
 
 
-def _bias(graph: GraphBuilder, channels: int, initializer: str | Initializer) -> int:
-    return graph.parameter("bias", (channels,), get_initializer(initializer))
+def _bias(
+    layer: Conv1D | Conv2D | DepthwiseConv2D | Conv2DTranspose, graph: GraphBuilder, channels: int
+) -> int | None:
+    if not layer.use_bias:
+        return None
+    return graph.parameter("bias", (channels,), get_initializer(layer.bias_initializer))
 
 
 @dataclass(eq=False, repr=False)
@@ -79,32 +106,18 @@ class Conv2D(Layer):
     bias_initializer: str | Initializer = "zeros"
 
     def check(self) -> None:
-        checked_channels_last(self.name, self.data_format)
+        _check_common(self)
+        _check_windows(self)
         self.filters = checked_int(self.name, "filters", self.filters)
-        self.kernel_size = checked_pair(self.name, "kernel_size", self.kernel_size)
-        self.strides = checked_pair(self.name, "strides", self.strides)
-        self.padding = checked_padding(self.name, self.padding)
-        self.dilation_rate = checked_pair(self.name, "dilation_rate", self.dilation_rate)
         _check_groups(self)
-        checked_activation(self.name, self.activation)
         self.kernel_initializer = checked_initializer(self.kernel_initializer)
-        self.bias_initializer = checked_initializer(self.bias_initializer)
 
     def build(self, graph: GraphBuilder, x: int) -> int:
         channels = _channels_of_group(self, graph.shape(x, 4, "N, H, W, C")[-1])
         kernel_shape = (*as_pair(self.kernel_size), channels, self.filters)
         w = graph.parameter("kernel", kernel_shape, get_initializer(self.kernel_initializer))
-        b = _bias(graph, self.filters, self.bias_initializer) if self.use_bias else None
-        y = graph.core.conv2d(
-            x,
-            w,
-            b,
-            strides=as_pair(self.strides),
-            padding=checked_padding(self.name, self.padding),
-            dilation=as_pair(self.dilation_rate),
-            groups=self.groups,
-            name=graph.name,
-        )
+        b = _bias(self, graph, self.filters)
+        y = graph.core.conv2d(x, w, b, groups=self.groups, name=graph.name, **_windows(self))
         return add_activation(graph, y, self.activation or "linear")
 
 
@@ -133,7 +146,7 @@ class Conv1D(Layer):
     bias_initializer: str | Initializer = "zeros"
 
     def check(self) -> None:
-        checked_channels_last(self.name, self.data_format)
+        _check_common(self)
         self.filters = checked_int(self.name, "filters", self.filters)
         for argument in ("kernel_size", "strides", "dilation_rate"):
             value = getattr(self, argument)
@@ -146,9 +159,7 @@ class Conv1D(Layer):
             )
         self.padding = self.padding.lower()
         _check_groups(self)
-        checked_activation(self.name, self.activation)
         self.kernel_initializer = checked_initializer(self.kernel_initializer)
-        self.bias_initializer = checked_initializer(self.bias_initializer)
 
     def build(self, graph: GraphBuilder, x: int) -> int:
         """A convolution of images of one row."""
@@ -164,7 +175,7 @@ class Conv1D(Layer):
             get_initializer(self.kernel_initializer),
             graph_shape=(1, *kernel_shape),
         )
-        b = _bias(graph, self.filters, self.bias_initializer) if self.use_bias else None
+        b = _bias(self, graph, self.filters)
         before = (S - 1) * dilation
         y = graph.core.conv2d(
             graph.core.reshape(x, shape=(None, 1, width, channels), name=graph.name),
@@ -204,15 +215,10 @@ class DepthwiseConv2D(Layer):
     bias_initializer: str | Initializer = "zeros"
 
     def check(self) -> None:
-        checked_channels_last(self.name, self.data_format)
-        self.kernel_size = checked_pair(self.name, "kernel_size", self.kernel_size)
-        self.strides = checked_pair(self.name, "strides", self.strides)
-        self.padding = checked_padding(self.name, self.padding)
+        _check_common(self)
+        _check_windows(self)
         self.depth_multiplier = checked_int(self.name, "depth_multiplier", self.depth_multiplier)
-        self.dilation_rate = checked_pair(self.name, "dilation_rate", self.dilation_rate)
-        checked_activation(self.name, self.activation)
         self.depthwise_initializer = checked_initializer(self.depthwise_initializer)
-        self.bias_initializer = checked_initializer(self.bias_initializer)
 
     def build(self, graph: GraphBuilder, x: int) -> int:
         channels = graph.shape(x, 4, "N, H, W, C")[-1]
@@ -223,17 +229,8 @@ class DepthwiseConv2D(Layer):
             get_initializer(self.depthwise_initializer),
             graph_shape=(*size, 1, outputs),
         )
-        b = _bias(graph, outputs, self.bias_initializer) if self.use_bias else None
-        y = graph.core.conv2d(
-            x,
-            w,
-            b,
-            strides=as_pair(self.strides),
-            padding=checked_padding(self.name, self.padding),
-            dilation=as_pair(self.dilation_rate),
-            groups=channels,
-            name=graph.name,
-        )
+        b = _bias(self, graph, outputs)
+        y = graph.core.conv2d(x, w, b, groups=channels, name=graph.name, **_windows(self))
         return add_activation(graph, y, self.activation or "linear")
 
 
@@ -265,38 +262,31 @@ class Conv2DTranspose(Layer):
     bias_initializer: str | Initializer = "zeros"
 
     def check(self) -> None:
-        checked_channels_last(self.name, self.data_format)
+        _check_common(self)
+        _check_windows(self)
         self.filters = checked_int(self.name, "filters", self.filters)
-        self.kernel_size = checked_pair(self.name, "kernel_size", self.kernel_size)
-        self.strides = checked_pair(self.name, "strides", self.strides)
-        self.padding = checked_padding(self.name, self.padding)
         if self.output_padding is not None:
             extra = checked_pair(self.name, "output_padding", self.output_padding, low=0)
-            if extra[0] >= self.strides[0] or extra[1] >= self.strides[1]:
+            if any(e >= stride for e, stride in zip(extra, as_pair(self.strides), strict=True)):
                 raise ValueError(
                     f"{self.name}: output_padding must be less than strides {self.strides}, "
                     f"got {extra}"
                 )
             self.output_padding = extra
-        self.dilation_rate = checked_pair(self.name, "dilation_rate", self.dilation_rate)
-        checked_activation(self.name, self.activation)
         self.kernel_initializer = checked_initializer(self.kernel_initializer)
-        self.bias_initializer = checked_initializer(self.bias_initializer)
 
     def build(self, graph: GraphBuilder, x: int) -> int:
         channels = graph.shape(x, 4, "N, P, Q, C")[-1]
         kernel_shape = (*as_pair(self.kernel_size), self.filters, channels)
         w = graph.parameter("kernel", kernel_shape, get_initializer(self.kernel_initializer))
-        b = _bias(graph, self.filters, self.bias_initializer) if self.use_bias else None
+        b = _bias(self, graph, self.filters)
         y = graph.core.conv2d_transpose(
             x,
             w,
             b,
-            strides=as_pair(self.strides),
-            padding=checked_padding(self.name, self.padding),
             output_padding=None if self.output_padding is None else as_pair(self.output_padding),
-            dilation=as_pair(self.dilation_rate),
             name=graph.name,
+            **_windows(self),
         )
         return add_activation(graph, y, self.activation or "linear")
 
