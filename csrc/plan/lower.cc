@@ -249,7 +249,7 @@ Schedule Lowering::lower() {
     touch(buffer, 0);
     touch(buffer, static_cast<int>(schedule_.steps.size()));
   }
-  find_lendable();
+  keep_lendable();
   return std::move(schedule_);
 }
 

@@ -32,6 +32,9 @@ class Lowering {
   }
   std::size_t bytes_of(ValueId v) const;
   dim_t count_of(ValueId v) const;  // elements as they lie in memory
+  std::size_t row_bytes_of(ValueId v) const {
+    return bytes_of(v) / static_cast<std::size_t>(batch_);
+  }
   const std::shared_ptr<Variable>& variable_of(ValueId parameter) const;
   // Throws unless the value is a kernel that lies as this convolution reads it.
   void check_kernel(const Node& node, ValueId w, const Conv2dShape& shape) const;
@@ -61,7 +64,7 @@ class Lowering {
 
   void lower_input(const Node& node, int position);
   void lower_output(ValueId v, int position);
-  void find_lendable();
+  void keep_lendable();
   void lower_check(ValueId v);  // stops a run if v is not finite
   void lower_guards();          // stops a run where an update would make a number that is not
   void lower_named(const FusedNode& node);

@@ -20,9 +20,11 @@ void Lowering::lower_input(const Node& node, int position) {
   const ValueId v = node.outputs[0];
   const BufferId to = buffer_of(v);
   const DType dtype = graph_.value(v).dtype;
-  const std::size_t row_bytes = bytes_of(v) / static_cast<std::size_t>(batch_);
+  const std::size_t row_bytes = row_bytes_of(v);
   const dim_t row_count = static_cast<dim_t>(row_bytes / sizeof(float)), rows = batch_;
   const auto slot = static_cast<std::size_t>(position);
+  // Not labels: they are checked before they are used as an index, and might change between.
+  if (dtype == DType::f32) schedule_.lendable.push_back({to, slot, row_bytes});
   add_step(node, [=](RunContext& run, Worker& worker) {
     if (run.lent[slot]) return;
     const RunRequest& asked = *run.request;
@@ -47,7 +49,7 @@ void Lowering::lower_input(const Node& node, int position) {
 void Lowering::lower_output(ValueId v, int position) {
   if (schedule_.shapes[v].rank() == 0 || !graph_.shape(v).has_batch()) return;
   const BufferId from = buffer_of(v);
-  const std::size_t row_bytes = bytes_of(v) / static_cast<std::size_t>(batch_);
+  const std::size_t row_bytes = row_bytes_of(v);
   const dim_t rows = batch_;
   const auto slot = static_cast<std::size_t>(position);
   const auto copy = [=](RunContext& run, Worker& worker) {
@@ -62,9 +64,8 @@ void Lowering::lower_output(ValueId v, int position) {
   schedule_.steps.push_back({.op = "output", .name = graph_.value(v).name, .run = copy});
 }
 
-// Not labels, which are checked before they are used as an index, and might change between. Not
-// what callers may ask for after the run.
-void Lowering::find_lendable() {
+// Of the candidates, those that no step writes to and that callers cannot ask for after the run.
+void Lowering::keep_lendable() {
   IdVector<BufferId, bool> taken(schedule_.buffers.size());
   const auto take = [&](ValueId v) {
     if (buffer_of(v).has_value()) taken[buffer_of(v)] = true;
@@ -74,16 +75,7 @@ void Lowering::find_lendable() {
     if (node.op != OpKind::input && node.op != OpKind::reshape)
       std::ranges::for_each(node.outputs, take);
   }
-  std::size_t input = 0;
-  for (const FusedNode& node : nodes_) {
-    if (node.op != OpKind::input) continue;
-    const ValueId v = node.outputs[0];
-    if (graph_.value(v).dtype == DType::f32 && !taken[buffer_of(v)]) {
-      const std::size_t row_bytes = bytes_of(v) / static_cast<std::size_t>(batch_);
-      schedule_.lendable.push_back({buffer_of(v), input, row_bytes});
-    }
-    ++input;
-  }
+  std::erase_if(schedule_.lendable, [&](const LendableInput& i) { return taken[i.buffer]; });
 }
 
 }  // namespace pycnn
