@@ -4,6 +4,7 @@
 #include "kernels/brgemm/brgemm.h"
 #include "kernels/depthwise/depthwise.h"
 #include "kernels/eltwise/eltwise.h"
+#include "kernels/expression/expression.h"
 #include "kernels/pool/pool.h"
 #include "kernels/probe/probe.h"
 #include "kernels/reduce/reduce.h"
@@ -37,6 +38,7 @@ const Kernels& best(const Kernels* const (&family)[kIsaCount], Isa isa) {
 const BrgemmFamily& brgemm_family(Isa isa) { return best(PYCNN_FAMILY(brgemm), isa); }
 const DepthwiseKernels& depthwise_kernels(Isa isa) { return best(PYCNN_FAMILY(depthwise), isa); }
 const EltwiseKernels& eltwise_kernels(Isa isa) { return best(PYCNN_FAMILY(eltwise), isa); }
+const ExpressionKernels& expression_kernels(Isa isa) { return best(PYCNN_FAMILY(expression), isa); }
 const PoolKernels& pool_kernels(Isa isa) { return best(PYCNN_FAMILY(pool), isa); }
 const ProbeKernels& probe_kernels(Isa isa) { return best(PYCNN_FAMILY(probe), isa); }
 const ReduceKernels& reduce_kernels(Isa isa) { return best(PYCNN_FAMILY(reduce), isa); }

@@ -83,6 +83,85 @@ struct F32x8 {
     }
   };
 
+  struct Doubles {  // in two registers
+    struct Mask {
+      __m256d low, high;
+    };
+
+    struct Bits {
+      __m256i low, high;
+      static Bits set1(std::uint64_t x) {
+        const __m256i all = _mm256_set1_epi64x(static_cast<long long>(x));
+        return {all, all};
+      }
+      friend Bits operator+(Bits a, Bits b) {
+        return {_mm256_add_epi64(a.low, b.low), _mm256_add_epi64(a.high, b.high)};
+      }
+      friend Bits operator-(Bits a, Bits b) {
+        return {_mm256_sub_epi64(a.low, b.low), _mm256_sub_epi64(a.high, b.high)};
+      }
+      friend Bits operator&(Bits a, Bits b) {
+        return {_mm256_and_si256(a.low, b.low), _mm256_and_si256(a.high, b.high)};
+      }
+      friend Bits operator|(Bits a, Bits b) {
+        return {_mm256_or_si256(a.low, b.low), _mm256_or_si256(a.high, b.high)};
+      }
+      friend Bits operator<<(Bits a, int n) {
+        return {_mm256_slli_epi64(a.low, n), _mm256_slli_epi64(a.high, n)};
+      }
+      friend Bits operator>>(Bits a, int n) {
+        return {_mm256_srli_epi64(a.low, n), _mm256_srli_epi64(a.high, n)};
+      }
+    };
+
+    __m256d low, high;
+    static Doubles set1(double x) {
+      const __m256d all = _mm256_set1_pd(x);
+      return {all, all};
+    }
+    static Doubles load(const double* p) { return {_mm256_loadu_pd(p), _mm256_loadu_pd(p + 4)}; }
+    void store(double* p) const {
+      _mm256_storeu_pd(p, low);
+      _mm256_storeu_pd(p + 4, high);
+    }
+    static Doubles from_bits(Bits a) {
+      return {_mm256_castsi256_pd(a.low), _mm256_castsi256_pd(a.high)};
+    }
+    friend Bits bits(Doubles a) {
+      return {_mm256_castpd_si256(a.low), _mm256_castpd_si256(a.high)};
+    }
+
+    friend Doubles operator+(Doubles a, Doubles b) {
+      return {_mm256_add_pd(a.low, b.low), _mm256_add_pd(a.high, b.high)};
+    }
+    friend Doubles operator-(Doubles a, Doubles b) {
+      return {_mm256_sub_pd(a.low, b.low), _mm256_sub_pd(a.high, b.high)};
+    }
+    friend Doubles operator*(Doubles a, Doubles b) {
+      return {_mm256_mul_pd(a.low, b.low), _mm256_mul_pd(a.high, b.high)};
+    }
+    friend Doubles operator/(Doubles a, Doubles b) {
+      return {_mm256_div_pd(a.low, b.low), _mm256_div_pd(a.high, b.high)};
+    }
+    friend Doubles max(Doubles a, Doubles b) {
+      return {_mm256_max_pd(a.low, b.low), _mm256_max_pd(a.high, b.high)};
+    }
+    friend Doubles min(Doubles a, Doubles b) {
+      return {_mm256_min_pd(a.low, b.low), _mm256_min_pd(a.high, b.high)};
+    }
+    friend Doubles fma(Doubles a, Doubles b, Doubles c) {
+      return {_mm256_fmadd_pd(a.low, b.low, c.low), _mm256_fmadd_pd(a.high, b.high, c.high)};
+    }
+    friend Doubles sqrt(Doubles a) { return {_mm256_sqrt_pd(a.low), _mm256_sqrt_pd(a.high)}; }
+    friend Mask lt(Doubles a, Doubles b) {
+      return {_mm256_cmp_pd(a.low, b.low, _CMP_LT_OQ), _mm256_cmp_pd(a.high, b.high, _CMP_LT_OQ)};
+    }
+    friend Doubles select(Mask mask, Doubles a, Doubles b) {
+      return {_mm256_blendv_pd(b.low, a.low, mask.low),
+              _mm256_blendv_pd(b.high, a.high, mask.high)};
+    }
+  };
+
   __m256 v;
 
   static F32x8 zero() { return {_mm256_setzero_ps()}; }
@@ -131,6 +210,20 @@ struct F32x8 {
   static F32x8 from_int(Bits a) { return {_mm256_cvtepi32_ps(a.v)}; }
   friend Bits bits(F32x8 a) { return {_mm256_castps_si256(a.v)}; }
   friend Bits to_int(F32x8 a) { return {_mm256_cvtps_epi32(a.v)}; }
+
+  friend Doubles widen(F32x8 a) {
+    return {_mm256_cvtps_pd(_mm256_castps256_ps128(a.v)),
+            _mm256_cvtps_pd(_mm256_extractf128_ps(a.v, 1))};
+  }
+  friend F32x8 narrow(Doubles a) {
+    return {_mm256_insertf128_ps(_mm256_castps128_ps256(_mm256_cvtpd_ps(a.low)),
+                                 _mm256_cvtpd_ps(a.high), 1)};
+  }
+  friend Bits low_words(Doubles a) {
+    const __m256 even = _mm256_shuffle_ps(_mm256_castpd_ps(a.low), _mm256_castpd_ps(a.high),
+                                          0x88);  // lanes 0 1 4 5 2 3 6 7
+    return {_mm256_permute4x64_epi64(_mm256_castps_si256(even), 0xD8)};
+  }
 
   friend F32x8 operator+(F32x8 a, F32x8 b) { return {_mm256_add_ps(a.v, b.v)}; }
   friend F32x8 operator-(F32x8 a, F32x8 b) { return {_mm256_sub_ps(a.v, b.v)}; }

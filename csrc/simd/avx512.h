@@ -62,6 +62,88 @@ struct F32x16 {
     }
   };
 
+  struct Doubles {  // in two registers
+    struct Mask {
+      __mmask8 low, high;
+    };
+
+    struct Bits {
+      __m512i low, high;
+      static Bits set1(std::uint64_t x) {
+        const __m512i all = _mm512_set1_epi64(static_cast<long long>(x));
+        return {all, all};
+      }
+      friend Bits operator+(Bits a, Bits b) {
+        return {_mm512_add_epi64(a.low, b.low), _mm512_add_epi64(a.high, b.high)};
+      }
+      friend Bits operator-(Bits a, Bits b) {
+        return {_mm512_sub_epi64(a.low, b.low), _mm512_sub_epi64(a.high, b.high)};
+      }
+      friend Bits operator&(Bits a, Bits b) {
+        return {_mm512_and_si512(a.low, b.low), _mm512_and_si512(a.high, b.high)};
+      }
+      friend Bits operator|(Bits a, Bits b) {
+        return {_mm512_or_si512(a.low, b.low), _mm512_or_si512(a.high, b.high)};
+      }
+      friend Bits operator<<(Bits a, int n) {
+        return {_mm512_slli_epi64(a.low, static_cast<unsigned>(n)),
+                _mm512_slli_epi64(a.high, static_cast<unsigned>(n))};
+      }
+      friend Bits operator>>(Bits a, int n) {
+        return {_mm512_srli_epi64(a.low, static_cast<unsigned>(n)),
+                _mm512_srli_epi64(a.high, static_cast<unsigned>(n))};
+      }
+    };
+
+    __m512d low, high;
+    static Doubles set1(double x) {
+      const __m512d all = _mm512_set1_pd(x);
+      return {all, all};
+    }
+    static Doubles load(const double* p) { return {_mm512_loadu_pd(p), _mm512_loadu_pd(p + 8)}; }
+    void store(double* p) const {
+      _mm512_storeu_pd(p, low);
+      _mm512_storeu_pd(p + 8, high);
+    }
+    static Doubles from_bits(Bits a) {
+      return {_mm512_castsi512_pd(a.low), _mm512_castsi512_pd(a.high)};
+    }
+    friend Bits bits(Doubles a) {
+      return {_mm512_castpd_si512(a.low), _mm512_castpd_si512(a.high)};
+    }
+
+    friend Doubles operator+(Doubles a, Doubles b) {
+      return {_mm512_add_pd(a.low, b.low), _mm512_add_pd(a.high, b.high)};
+    }
+    friend Doubles operator-(Doubles a, Doubles b) {
+      return {_mm512_sub_pd(a.low, b.low), _mm512_sub_pd(a.high, b.high)};
+    }
+    friend Doubles operator*(Doubles a, Doubles b) {
+      return {_mm512_mul_pd(a.low, b.low), _mm512_mul_pd(a.high, b.high)};
+    }
+    friend Doubles operator/(Doubles a, Doubles b) {
+      return {_mm512_div_pd(a.low, b.low), _mm512_div_pd(a.high, b.high)};
+    }
+    friend Doubles max(Doubles a, Doubles b) {
+      return {_mm512_max_pd(a.low, b.low), _mm512_max_pd(a.high, b.high)};
+    }
+    friend Doubles min(Doubles a, Doubles b) {
+      return {_mm512_min_pd(a.low, b.low), _mm512_min_pd(a.high, b.high)};
+    }
+    friend Doubles fma(Doubles a, Doubles b, Doubles c) {
+      return {_mm512_fmadd_pd(a.low, b.low, c.low), _mm512_fmadd_pd(a.high, b.high, c.high)};
+    }
+    friend Doubles sqrt(Doubles a) { return {_mm512_sqrt_pd(a.low), _mm512_sqrt_pd(a.high)}; }
+    friend Mask lt(Doubles a, Doubles b) {
+      return {_mm512_cmp_pd_mask(a.low, b.low, _CMP_LT_OQ),
+              _mm512_cmp_pd_mask(a.high, b.high, _CMP_LT_OQ)};
+    }
+    friend Doubles select(Mask mask, Doubles a, Doubles b) {
+      return {_mm512_mask_blend_pd(mask.low, b.low, a.low),
+              _mm512_mask_blend_pd(mask.high, b.high, a.high)};
+    }
+  };
+
   __m512 v;
 
   static F32x16 zero() { return {_mm512_setzero_ps()}; }
@@ -89,6 +171,20 @@ struct F32x16 {
   static F32x16 from_int(Bits a) { return {_mm512_cvtepi32_ps(a.v)}; }
   friend Bits bits(F32x16 a) { return {_mm512_castps_si512(a.v)}; }
   friend Bits to_int(F32x16 a) { return {_mm512_cvtps_epi32(a.v)}; }
+
+  friend Doubles widen(F32x16 a) {
+    return {_mm512_cvtps_pd(_mm512_castps512_ps256(a.v)),
+            _mm512_cvtps_pd(_mm512_extractf32x8_ps(a.v, 1))};
+  }
+  friend F32x16 narrow(Doubles a) {
+    return {_mm512_insertf32x8(_mm512_castps256_ps512(_mm512_cvtpd_ps(a.low)),
+                               _mm512_cvtpd_ps(a.high), 1)};
+  }
+  friend Bits low_words(Doubles a) {
+    const __m512i low = _mm512_castpd_si512(a.low), high = _mm512_castpd_si512(a.high);
+    return {_mm512_inserti32x8(_mm512_castsi256_si512(_mm512_cvtepi64_epi32(low)),
+                               _mm512_cvtepi64_epi32(high), 1)};
+  }
 
   friend F32x16 operator+(F32x16 a, F32x16 b) { return {_mm512_add_ps(a.v, b.v)}; }
   friend F32x16 operator-(F32x16 a, F32x16 b) { return {_mm512_sub_ps(a.v, b.v)}; }

@@ -3,7 +3,9 @@
 // F32x8 (avx2.h) and F32x16 (avx512.h) repeat.
 //   load / store with a mask touch no byte of an inactive lane, and load puts 0 there.
 //   max, min return b where either is NaN; reduce_add adds lane i and lane i + w, w = lanes/2 .. 1.
-//   masks combine with & | ~; Bits are the same lanes as 32-bit integers.
+//   masks combine with & | ^ ~; Bits are the same lanes as 32-bit integers.
+//   Doubles are as many lanes in double precision, for what float cannot hold; their masks are a
+//   type of their own, for select alone.
 // Everything is in an anonymous namespace: an inline function shared between files built with
 // different ISA flags would be merged by the linker into one that may not run everywhere.
 #pragma once
@@ -72,10 +74,53 @@ struct Portable {
     }
   };
 
+  struct Doubles {
+    using Row = typename CompilerVector<double, L>::type;
+    using Mask = typename CompilerVector<std::int64_t, L>::type;
+
+    struct Bits {  // as integers, arithmetic modulo 2^64
+      Longs v;
+      static Bits set1(std::uint64_t x) { return {Longs{} + x}; }
+      friend Bits operator+(Bits a, Bits b) { return {a.v + b.v}; }
+      friend Bits operator-(Bits a, Bits b) { return {a.v - b.v}; }
+      friend Bits operator&(Bits a, Bits b) { return {a.v & b.v}; }
+      friend Bits operator|(Bits a, Bits b) { return {a.v | b.v}; }
+      friend Bits operator<<(Bits a, int n) { return {a.v << n}; }
+      friend Bits operator>>(Bits a, int n) { return {a.v >> n}; }
+    };
+
+    Row v;
+    static Doubles set1(double x) { return {x - Row{}}; }
+    static Doubles load(const double* p) {
+      Doubles y;
+      __builtin_memcpy(&y.v, p, sizeof y.v);
+      return y;
+    }
+    void store(double* p) const { __builtin_memcpy(p, &v, sizeof v); }
+    static Doubles from_bits(Bits a) { return {(Row)a.v}; }
+    friend Bits bits(Doubles a) { return {(Longs)a.v}; }
+
+    friend Doubles operator+(Doubles a, Doubles b) { return {a.v + b.v}; }
+    friend Doubles operator-(Doubles a, Doubles b) { return {a.v - b.v}; }
+    friend Doubles operator*(Doubles a, Doubles b) { return {a.v * b.v}; }
+    friend Doubles operator/(Doubles a, Doubles b) { return {a.v / b.v}; }
+    friend Doubles fma(Doubles a, Doubles b, Doubles c) { return {a.v * b.v + c.v}; }
+    friend Doubles sqrt(Doubles a) {
+      for (int i = 0; i < L; ++i) a.v[i] = __builtin_sqrt(a.v[i]);
+      return a;
+    }
+    friend Mask lt(Doubles a, Doubles b) { return (Mask)(a.v < b.v); }
+    friend Doubles select(Mask mask, Doubles a, Doubles b) {
+      return {(Row)((mask & (Mask)a.v) | (~mask & (Mask)b.v))};
+    }
+    friend Doubles max(Doubles a, Doubles b) { return select(lt(b, a), a, b); }
+    friend Doubles min(Doubles a, Doubles b) { return select(lt(a, b), a, b); }
+  };
+
   Floats v;
 
   static Portable zero() { return {Floats{}}; }
-  static Portable set1(float x) { return {Floats{} + x}; }
+  static Portable set1(float x) { return {x - Floats{}}; }  // -0 stays
   static Portable load(const float* p) {
     Portable y;
     __builtin_memcpy(&y.v, p, sizeof y.v);
@@ -121,6 +166,12 @@ struct Portable {
   friend Bits bits(Portable a) { return {(Words)a.v}; }
   // To the nearest integer; |a| < 2^22.
   friend Bits to_int(Portable a) { return {(Words) __builtin_convertvector(round(a).v, Ints)}; }
+
+  friend Doubles widen(Portable a) { return {__builtin_convertvector(a.v, typename Doubles::Row)}; }
+  friend Portable narrow(Doubles a) { return {__builtin_convertvector(a.v, Floats)}; }
+  friend Bits low_words(Doubles a) {  // of the lanes as integers
+    return {__builtin_convertvector((Longs)a.v, Words)};
+  }
 
   friend Portable operator+(Portable a, Portable b) { return {a.v + b.v}; }
   friend Portable operator-(Portable a, Portable b) { return {a.v - b.v}; }
