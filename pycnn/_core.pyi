@@ -130,6 +130,25 @@ class Graph:
     def upsample2d_backward(
         self, dy: int, x: int, size: tuple[int, int], *, name: str = ""
     ) -> int: ...
+    def map(
+        self,
+        inputs: Sequence[int],
+        expression: Sequence[str],
+        *,
+        shape: Sequence[int | None] = (),
+        dtype: str = "float32",
+        name: str = "",
+    ) -> int: ...
+    def reduce(
+        self,
+        inputs: Sequence[int],
+        kind: str,
+        *,
+        axes: Sequence[int] | None = None,
+        keepdims: bool = False,
+        expression: Sequence[str] = ('x0',),
+        name: str = "",
+    ) -> int: ...
     def activation(
         self, x: int, kind: str, *, alpha: float | None = None, name: str = ""
     ) -> int: ...
@@ -341,6 +360,7 @@ class Plan:
 
 def isas() -> list[str]: ...
 def ops() -> dict[str, dict[str, Any]]: ...
+def functions() -> dict[str, int]: ...
 def default_isa() -> str: ...
 def available_threads() -> int: ...
 def num_threads() -> int: ...

@@ -57,9 +57,9 @@ def threads(count: int) -> Iterator[None]:
 
 
 def stored(array: ArrayLike) -> Array:
-    """The array as plans take it: int32 for 32-bit integers, float32 for all else."""
+    """The array as plans take it: int32 and uint8 as they are, float32 for all else."""
     array = np.asarray(array)
-    dtype = np.int32 if array.dtype == np.int32 else np.float32
+    dtype = array.dtype if array.dtype in (np.int32, np.uint8) else np.float32
     return np.ascontiguousarray(array, dtype).reshape(array.shape)
 
 

@@ -24,6 +24,7 @@ VALUE = {
     "optional": "int | None = None",
     "optional_shape_only": "int | None = None",
     "repeated": "Sequence[int]",
+    "any_number": "Sequence[int]",
 }
 
 

@@ -50,6 +50,8 @@ def classifier() -> _core.Graph:
     y = g.avg_pool2d(y, pool_size=(3, 2), strides=(1, 1), padding=(1, 0, 0, 1))
     y = g.upsample2d(y, size=(2, 1))
     y = g.add(y, g.dropout(y, rate=0.25, stream=3))
+    mean = g.reduce([y], "mean", axes=[-1], keepdims=True)
+    y = g.map([y, mean], ["subtract x0 x1", "multiply t0 0.1", "t1"])
     flat = g.dense(g.reshape(y), g.parameter("v", (int(np.prod(g.shape(y)[1:])), 3)))
     logits = g.add(flat, g.dense(g.global_avg_pool2d(y), g.parameter("z", (7, 3))))
     loss = g.loss("categorical_crossentropy", t, g.softmax(logits), name="loss")

@@ -15,21 +15,18 @@ struct Row {
 
 // In the order of the enum.
 constexpr Row kRows[] = {
-    {"add", 2},         {"subtract", 2},    {"multiply", 2},   {"divide", 2},
-    {"floor_divide", 2}, {"mod", 2},        {"maximum", 2},    {"minimum", 2},
-    {"power", 2},       {"hypot", 2},       {"arctan2", 2},    {"equal", 2},
-    {"not_equal", 2},   {"less", 2},        {"less_equal", 2}, {"logical_and", 2},
-    {"logical_or", 2},  {"logical_not", 1}, {"where", 3},      {"clip", 3},
-    {"negative", 1},    {"absolute", 1},    {"sign", 1},       {"square", 1},
-    {"sqrt", 1},        {"rsqrt", 1},       {"reciprocal", 1}, {"exp", 1},
-    {"exp2", 1},        {"expm1", 1},       {"log", 1},        {"log2", 1},
-    {"log10", 1},       {"log1p", 1},       {"sin", 1},        {"cos", 1},
-    {"tan", 1},         {"arcsin", 1},      {"arccos", 1},     {"arctan", 1},
-    {"sinh", 1},        {"cosh", 1},        {"tanh", 1},       {"arcsinh", 1},
-    {"arccosh", 1},     {"arctanh", 1},     {"sigmoid", 1},    {"softplus", 1},
-    {"erf", 1},         {"floor", 1},       {"ceil", 1},       {"round", 1},
-    {"trunc", 1},       {"isfinite", 1},    {"isinf", 1},      {"isnan", 1},
-    {"to_int32", 1},    {"to_uint8", 1},
+    {"add", 2},         {"subtract", 2},   {"multiply", 2},    {"divide", 2},   {"floor_divide", 2},
+    {"mod", 2},         {"maximum", 2},    {"minimum", 2},     {"power", 2},    {"hypot", 2},
+    {"arctan2", 2},     {"equal", 2},      {"not_equal", 2},   {"less", 2},     {"less_equal", 2},
+    {"logical_and", 2}, {"logical_or", 2}, {"logical_not", 1}, {"where", 3},    {"clip", 3},
+    {"negative", 1},    {"absolute", 1},   {"sign", 1},        {"square", 1},   {"sqrt", 1},
+    {"rsqrt", 1},       {"reciprocal", 1}, {"exp", 1},         {"exp2", 1},     {"expm1", 1},
+    {"log", 1},         {"log2", 1},       {"log10", 1},       {"log1p", 1},    {"sin", 1},
+    {"cos", 1},         {"tan", 1},        {"arcsin", 1},      {"arccos", 1},   {"arctan", 1},
+    {"sinh", 1},        {"cosh", 1},       {"tanh", 1},        {"arcsinh", 1},  {"arccosh", 1},
+    {"arctanh", 1},     {"sigmoid", 1},    {"softplus", 1},    {"erf", 1},      {"floor", 1},
+    {"ceil", 1},        {"round", 1},      {"trunc", 1},       {"isfinite", 1}, {"isinf", 1},
+    {"isnan", 1},       {"to_int32", 1},   {"to_uint8", 1},
 };
 static_assert(std::size(kRows) == kFunctions);
 

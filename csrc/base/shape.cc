@@ -82,6 +82,18 @@ bool Shape::operator==(const Shape& other) const {
   return std::ranges::equal(dims(), other.dims());
 }
 
+std::optional<Shape> broadcast_shape(const Shape& a, const Shape& b) {
+  const int rank = std::max(a.rank(), b.rank());
+  std::vector<dim_t> dims;
+  for (int axis = -rank; axis < 0; ++axis) {
+    const dim_t m = -axis <= a.rank() ? a[axis] : 1, n = -axis <= b.rank() ? b[axis] : 1;
+    if (m != n && m != 1 && n != 1) return std::nullopt;
+    dims.push_back(m == 1 ? n : m);
+    if (dims.back() == kBatch && dims.size() > 1) return std::nullopt;
+  }
+  return Shape(dims);
+}
+
 Pad2d resolve_padding(const Padding& padding, Size2d in, Size2d kernel, Size2d stride,
                       Size2d dilation) {
   check_range("input size", in);

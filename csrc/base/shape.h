@@ -41,6 +41,10 @@ class Shape {
   int rank_ = 0;
 };
 
+// Of an elementwise op, by NumPy's rule: axes are aligned at the last, and an extent of 1 is
+// repeated. Nothing where the shapes do not fit. kBatch fits kBatch and 1.
+std::optional<Shape> broadcast_shape(const Shape& a, const Shape& b);
+
 struct Size2d {
   dim_t h = 1, w = 1;
 };

@@ -17,6 +17,7 @@ constexpr const char* kLosses[] = {"mean_squared_error", "binary_crossentropy",
                                    "categorical_crossentropy", "sparse_categorical_crossentropy"};
 constexpr const char* kMetrics[] = {"accuracy", "binary_accuracy", "categorical_accuracy",
                                     "sparse_categorical_accuracy"};
+constexpr const char* kReductions[] = {"sum", "mean", "max", "min", "arg_max", "arg_min"};
 
 template <class Kind, std::size_t count>
 constexpr bool ends_with(const char* const (&)[count], Kind last) {
@@ -26,6 +27,7 @@ static_assert(ends_with(kDTypes, DType::u8));
 static_assert(std::size(kActivations) == kActivationKinds);
 static_assert(ends_with(kLosses, LossKind::sparse_categorical_crossentropy));
 static_assert(ends_with(kMetrics, MetricKind::sparse_categorical_accuracy));
+static_assert(ends_with(kReductions, ReduceKind::arg_min));
 
 template <class Kind, std::size_t count>
 Kind parse(const char* what, const char* const (&names)[count], const std::string& name,
@@ -56,9 +58,13 @@ LossKind loss_kind(const char* name) { return parse<LossKind>("loss", kLosses, n
 const char* name_of(MetricKind kind) { return kMetrics[static_cast<std::size_t>(kind)]; }
 MetricKind metric_kind(const char* name) { return parse<MetricKind>("metric", kMetrics, name); }
 
+const char* name_of(ReduceKind kind) { return kReductions[static_cast<std::size_t>(kind)]; }
+ReduceKind reduce_kind(const char* name) { return parse<ReduceKind>("reduce", kReductions, name); }
+
 std::span<const char* const> names_like(DType) { return kDTypes; }
 std::span<const char* const> names_like(ActivationKind) { return kActivations; }
 std::span<const char* const> names_like(LossKind) { return kLosses; }
 std::span<const char* const> names_like(MetricKind) { return kMetrics; }
+std::span<const char* const> names_like(ReduceKind) { return kReductions; }
 
 }  // namespace pycnn

@@ -60,10 +60,15 @@ enum class MetricKind : std::uint8_t {
 const char* name_of(MetricKind kind);
 MetricKind metric_kind(const char* name);
 
+enum class ReduceKind : std::uint8_t { sum, mean, max, min, arg_max, arg_min };
+const char* name_of(ReduceKind kind);
+ReduceKind reduce_kind(const char* name);
+
 // The names of all values of the argument's type, in order.
 std::span<const char* const> names_like(DType);
 std::span<const char* const> names_like(ActivationKind);
 std::span<const char* const> names_like(LossKind);
 std::span<const char* const> names_like(MetricKind);
+std::span<const char* const> names_like(ReduceKind);
 
 }  // namespace pycnn

@@ -8,6 +8,8 @@ AttrValue to_attribute(const std::string& name, py::handle value) {
   if (py::isinstance<py::str>(value)) return value.cast<std::string>();
   if (py::isinstance<py::bool_>(value)) return value.cast<bool>();
   if (py::isinstance<py::list>(value) || py::isinstance<py::tuple>(value)) {
+    const bool texts = py::len(value) > 0 && py::isinstance<py::str>(*value.begin());
+    if (texts) return cast_or_refuse<std::vector<std::string>>(value, name, "texts");
     std::vector<dim_t> numbers;
     for (const py::handle item : value) {
       numbers.push_back(item.is_none() ? kBatch : cast_or_refuse<dim_t>(item, name, "integers"));
@@ -51,6 +53,8 @@ struct TypeText {
   const char* operator()(const Size2d&) const { return "tuple[int, int]"; }
   const char* operator()(const Pad2d&) const { return "str | tuple[int, int, int, int]"; }
   const char* operator()(const Shape&) const { return "Sequence[int | None]"; }
+  const char* operator()(const Integers&) const { return "Sequence[int]"; }
+  const char* operator()(const Expression&) const { return "Sequence[str]"; }
   const char* operator()(float) const { return "float"; }
   const char* operator()(bool) const { return "bool"; }
   template <class Integer>
@@ -122,9 +126,7 @@ class Call {
   }
 
  private:
-  bool is_repeated() const {
-    return op_.inputs.size() == 1 && op_.inputs[0].presence == Presence::repeated;
-  }
+  bool is_repeated() const { return op_.inputs.size() == 1 && is_list(op_.inputs[0].presence); }
   [[noreturn]] void refuse(const std::string& why) const {
     throw py::type_error(concat("Graph.", op_.name, " ", why));
   }
@@ -219,6 +221,8 @@ const char* text_of(Presence presence) {
       return "optional_shape_only";
     case Presence::repeated:
       return "repeated";
+    case Presence::any_number:
+      return "any_number";
   }
   return "";
 }
@@ -255,6 +259,14 @@ void bind_ops(py::module_& m, py::class_<Graph>& graph) {
   bind_rows(graph);
   bind_objectives(graph);
   m.def("ops", &describe_ops);
+  m.def("functions", [] {
+    py::dict arities;  // by name
+    for (int i = 0; i < kFunctions; ++i) {
+      const auto function = static_cast<Function>(i);
+      arities[name_of(function)] = arity_of(function);
+    }
+    return arities;
+  });
 }
 
 }  // namespace pycnn

@@ -3,9 +3,13 @@
 // what checks, reads, writes or describes attributes is written over these, and nothing else is.
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <limits>
+#include <span>
 #include <variant>
 
+#include "base/expression.h"
 #include "base/shape.h"
 #include "base/types.h"
 
@@ -31,6 +35,28 @@ constexpr Bounds completed(Bounds bounds) {
 constexpr Bounds kAnyFinite, kNotNegative{0}, kFraction{0, 1}, kProperFraction{0, 1, true};
 constexpr Bounds kSizes{1, double{kMaxExtent}}, kPads{0, double{kMaxExtent}};
 constexpr Bounds kCount{1}, kIndex{0};
+
+// A short list: axes, or numbers for each axis.
+class Integers {
+ public:
+  static constexpr std::size_t kMost = 2 * kMaxRank;
+
+  Integers() = default;
+  explicit Integers(std::span<const dim_t> items) : size_(items.size()) {
+    PYCNN_CHECK_VALUE(size_ <= kMost, "expected at most ", kMost, " integers, got ", size_);
+    std::copy(items.begin(), items.end(), items_.begin());
+  }
+  std::size_t size() const { return size_; }
+  bool empty() const { return size_ == 0; }
+  dim_t operator[](std::size_t i) const { return items_[i]; }
+  std::span<const dim_t> items() const { return {items_.data(), size_}; }
+  auto begin() const { return items().begin(); }
+  auto end() const { return items().end(); }
+
+ private:
+  std::array<dim_t, kMost> items_{};
+  std::size_t size_ = 0;
+};
 
 struct NoAttrs {
   template <class Self, class Visit>
@@ -171,6 +197,34 @@ struct MovingAverageAttrs {
   }
 };
 
+struct MapAttrs {
+  Expression expression;
+  Shape shape;  // that inputs are repeated to; of rank 0: no other than theirs
+  DType dtype = DType::f32;
+
+  template <class Self, class Visit>
+  static void fields(Self& a, Visit&& visit) {
+    visit("expression", a.expression, required(kAnyFinite));
+    visit("shape", a.shape, kAnyFinite);
+    visit("dtype", a.dtype, kAnyFinite);
+  }
+};
+
+struct ReduceAttrs {
+  ReduceKind kind = ReduceKind::sum;
+  Integers axes;  // ascending
+  bool keepdims = false;
+  Expression expression{{}, {Operand::input(0)}};  // of what is reduced
+
+  template <class Self, class Visit>
+  static void fields(Self& a, Visit&& visit) {
+    visit("kind", a.kind, required(kAnyFinite));
+    visit("axes", a.axes, completed(kAnyFinite));
+    visit("keepdims", a.keepdims, kAnyFinite);
+    visit("expression", a.expression, kAnyFinite);
+  }
+};
+
 struct LossAttrs {
   LossKind kind = LossKind::mean_squared_error;
   bool from_logits = false;
@@ -221,8 +275,8 @@ struct AdamAttrs {
 
 using Attrs = std::variant<NoAttrs, InputAttrs, ParameterAttrs, Conv2dAttrs, Conv2dTransposeAttrs,
                            Pool2dAttrs, Upsample2dAttrs, SliceAttrs, ReshapeAttrs, ActivationAttrs,
-                           DropoutAttrs, BatchNormAttrs, MovingAverageAttrs, LossAttrs, MetricAttrs,
-                           SgdAttrs, AdamAttrs>;
+                           DropoutAttrs, MapAttrs, ReduceAttrs, BatchNormAttrs, MovingAverageAttrs,
+                           LossAttrs, MetricAttrs, SgdAttrs, AdamAttrs>;
 
 // visit(name, field, bounds) for each attribute, in the order in which callers may give them.
 template <class AnyAttrs, class Visit>

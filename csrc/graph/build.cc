@@ -20,6 +20,9 @@ std::string text_of(const AttrValue& value) {
       for (const dim_t number : v) text += (text.empty() ? "" : ", ") + concat(number);
       return "(" + text + ")";
     }
+    std::string operator()(const std::vector<std::string>& v) const {
+      return concat("a list of ", v.size(), " texts");
+    }
   };
   return std::visit(Text(), value);
 }
@@ -85,6 +88,12 @@ class Reader {
     const auto& numbers = as<std::vector<dim_t>>(name, value, "a list of extents");
     field = Shape(numbers);
   }
+  void take(const char* name, const AttrValue& value, Integers& field) {
+    field = Integers(as<std::vector<dim_t>>(name, value, "a list of integers"));
+  }
+  void take(const char* name, const AttrValue& value, Expression& field) {
+    field = parse_expression(as<std::vector<std::string>>(name, value, "a list of lines"));
+  }
   void take(const char* name, const AttrValue& value, dim_t& field) {
     field = as<dim_t>(name, value, "an integer");
   }
@@ -110,6 +119,9 @@ class Reader {
   void take(const char* name, const AttrValue& value, MetricKind& field) {
     field = metric_kind(as<std::string>(name, value, "a name").c_str());
   }
+  void take(const char* name, const AttrValue& value, ReduceKind& field) {
+    field = reduce_kind(as<std::string>(name, value, "a name").c_str());
+  }
   void take(const char* name, const AttrValue& value, DType& field) {
     field = dtype_named(as<std::string>(name, value, "a name").c_str());
   }
@@ -131,6 +143,12 @@ struct Writer {
   }
   void operator()(const char* name, const Shape& v, const Bounds&) const {
     values.emplace_back(name, std::vector<dim_t>(v.dims().begin(), v.dims().end()));
+  }
+  void operator()(const char* name, const Integers& v, const Bounds&) const {
+    values.emplace_back(name, std::vector<dim_t>(v.begin(), v.end()));
+  }
+  void operator()(const char* name, const Expression& v, const Bounds&) const {
+    values.emplace_back(name, to_text(v));
   }
   void operator()(const char* name, dim_t v, const Bounds&) const { values.emplace_back(name, v); }
   void operator()(const char* name, std::uint32_t v, const Bounds&) const {

@@ -90,8 +90,9 @@ void check_output(const Node& node, const char* axis, dim_t in, dim_t pad, dim_t
 void check_inputs(const Graph& graph, Node& node) {
   const OpDefinition& op = definition(node.op);
   const std::size_t given = node.inputs.size(), most = op.inputs.size();
-  if (most == 1 && op.inputs[0].presence == Presence::repeated) {
-    PYCNN_CHECK_VALUE(given >= 2, op.name, ": expected 2 or more inputs, got ", given);
+  if (most == 1 && is_list(op.inputs[0].presence)) {
+    const bool any = op.inputs[0].presence == Presence::any_number;
+    PYCNN_CHECK_VALUE(any || given >= 2, op.name, ": expected 2 or more inputs, got ", given);
     for (std::size_t i = 0; i < given; ++i) {
       check_input(graph, node, op.inputs[0], concat(op.inputs[0].name, "[", i, "]"),
                   node.inputs[i]);

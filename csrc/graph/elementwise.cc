@@ -12,13 +12,15 @@ Inferred infer_reshape(const Graph& graph, const Node& node) {
   const Shape& x = graph.shape(node.inputs[0]);
   const Shape& shape = node.attrs_as<ReshapeAttrs>().shape;
   const ValueId like = node.inputs[1];
-  PYCNN_CHECK_SHAPE(x.has_batch(), "reshape: x must be (None, ...), got ", x.text());
   PYCNN_CHECK_VALUE(shape.rank() == 0 || !like.has_value(),
                     "reshape: expected shape or like, got both");
   const dim_t features = x.with_batch(1).count();
-  if (shape.rank() == 0 && !like.has_value()) return {.shapes = {Shape{kBatch, features}}};
+  if (shape.rank() == 0 && !like.has_value()) {
+    PYCNN_CHECK_SHAPE(x.has_batch(), "reshape: x must be (None, ...), got ", x.text());
+    return {.shapes = {Shape{kBatch, features}}};
+  }
   const Shape& target = like.has_value() ? graph.shape(like) : shape;
-  PYCNN_CHECK_SHAPE(target.has_batch() && target.with_batch(1).count() == features,
+  PYCNN_CHECK_SHAPE(target.has_batch() == x.has_batch() && target.with_batch(1).count() == features,
                     "reshape: ", like.has_value() ? "like" : "shape",
                     " must have as many elements as ", x.text(), ", got ", target.text());
   return {.shapes = {target}};

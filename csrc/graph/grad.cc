@@ -19,7 +19,9 @@ IdVector<ValueId, bool> dependents(const Graph& graph, const std::vector<ValueId
     const bool depends = std::ranges::any_of(
         node.inputs, [&](ValueId input) { return input.has_value() && marks[input]; });
     if (!depends) continue;
-    for (const ValueId output : node.outputs) marks[output] = true;
+    for (const ValueId output : node.outputs) {
+      marks[output] = graph.value(output).dtype == DType::f32;  // an index has no gradient
+    }
   }
   return marks;
 }
@@ -44,6 +46,12 @@ void apply_rule(GradientTape& tape, NodeId id, ValueId dy) {
   rule(tape, node, dy);
 }
 
+// d loss / d loss: losses know that it is 1.
+ValueId seed(Graph& graph, ValueId loss) {
+  if (graph.producer(loss).op == OpKind::loss) return kNoValue;
+  return graph.add(OpKind::map, MapAttrs{{{}, {Operand::constant(1)}}}, {});
+}
+
 }  // namespace
 
 bool GradientTape::needs(ValueId value) const { return needed_.contains(value) && needed_[value]; }
@@ -61,14 +69,14 @@ void GradientTape::accumulate(ValueId value, ValueId gradient) {
 }
 
 std::vector<ValueId> append_gradients(Graph& graph, ValueId loss, const std::vector<ValueId>& wrt) {
-  const OpKind op = graph.producer(loss).op;
-  PYCNN_CHECK_VALUE(op == OpKind::loss, "gradient: expected the output of a loss, got that of ",
-                    name_of(op));
+  PYCNN_CHECK_SHAPE(graph.shape(loss).rank() == 0,
+                    "gradient: expected a loss, a value of shape (), got ",
+                    graph.shape(loss).text());
   PYCNN_CHECK_VALUE(std::ranges::find(wrt, loss) == wrt.end(), "gradient: wrt holds the loss");
   Graph::Addition addition(graph);
   GradientTape tape(graph, dependents(graph, wrt));
   const NodeId last = graph.value(loss).producer;
-  apply_rule(tape, last, kNoValue);
+  apply_rule(tape, last, seed(graph, loss));
   for (std::size_t i = last.index(); i-- > 0;) {
     const NodeId id(i);
     if (is_reached(tape, graph.node(id))) apply_rule(tape, id, tape.of(graph.node(id).outputs[0]));

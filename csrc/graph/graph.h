@@ -49,6 +49,8 @@ enum class OpKind : std::uint8_t {
   slice_channels_backward,
   upsample2d,  // nearest
   upsample2d_backward,
+  map,     // an expression over elements
+  reduce,  // one over some axes
   activation,
   activation_backward,
   softmax,

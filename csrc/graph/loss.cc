@@ -50,12 +50,17 @@ Inferred infer_loss_backward(const Graph& graph, const Node& node) {
   return {.shapes = {graph.shape(node.inputs[1])}};
 }
 
-// The loss is what is differentiated, so there is no dy: it would be 1.
-void loss_gradient(GradientTape& tape, const Node& node, ValueId /*dy*/) {
+// No dy: the loss itself is what is differentiated.
+void loss_gradient(GradientTape& tape, const Node& node, ValueId dy) {
   const ValueId y_true = node.inputs[0], y_pred = node.inputs[1];
   if (!tape.needs(y_pred)) return;
-  tape.accumulate(y_pred,
-                  tape.graph().add(OpKind::loss_backward, node.attrs, {y_true, y_pred}, node.name));
+  Graph& graph = tape.graph();
+  ValueId dx = graph.add(OpKind::loss_backward, node.attrs, {y_true, y_pred}, node.name);
+  if (dy.has_value()) {
+    const Instruction times{Function::multiply, {Operand::input(0), Operand::input(1)}};
+    dx = graph.add(OpKind::map, MapAttrs{{{times}, {Operand::result(0)}}}, {dx, dy}, node.name);
+  }
+  tape.accumulate(y_pred, dx);
 }
 
 Inferred infer_metric(const Graph& graph, const Node& node) {

@@ -69,6 +69,7 @@ enum class Presence : std::uint8_t {
   shape_only,           // its value is not read
   optional_shape_only,  // likewise, and it may be absent
   repeated,             // two or more of them, the op's only argument
+  any_number,           // likewise, one or none too
 };
 
 struct Argument {
@@ -101,6 +102,11 @@ class ShortList {
   std::size_t size_ = 0;
 };
 
+// Does the op take a list of inputs, as its only argument?
+constexpr bool is_list(Presence presence) {
+  return presence == Presence::repeated || presence == Presence::any_number;
+}
+
 enum class Role : std::uint8_t {
   value,
   update,  // writes the parameter that is its first input, after all else of a step; no outputs
@@ -112,13 +118,17 @@ struct OpDefinition {
   ShortList<Argument, 5> inputs;
   Attrs attrs = {};  // the defaults; nodes carry this alternative
   Role role = Role::value;
-  int results = 1;    // outputs that callers are told of; others serve the gradient
-  int in_place = -1;  // the input whose memory the first output may take, element by element
-  int kernel = -1;    // the input that is packed weights, where it is a parameter
+  int results = 1;  // outputs that callers are told of; others serve the gradient
+  // The input whose memory the first output may take, element by element; kAnyInput: of one that
+  // is as large.
+  int in_place = -1;
+  int kernel = -1;  // the input that is packed weights, where it is a parameter
   InferFn infer = nullptr;
   GradientFn gradient = nullptr;  // none: not differentiable, an Error names the op
   ResolveFn resolve = nullptr;    // none: nothing can be left open
 };
+
+constexpr int kAnyInput = -2;
 
 const OpDefinition& definition(OpKind kind);
 const OpDefinition& op_named(const std::string& name);  // throws Error(value) for an unknown name

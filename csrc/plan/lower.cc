@@ -142,6 +142,20 @@ FoldedWeights* Lowering::fold_norm(const FusedNode& node) {
   return schedule_.folded.back().get();
 }
 
+// The buffer of an input that ends with node i, where the output may take its place.
+BufferId Lowering::taken_buffer(const FusedNode& node, ValueId out, std::size_t i) const {
+  const int in_place = definition(node.op).in_place;
+  for (std::size_t k = 0; k < node.inputs.size(); ++k) {
+    const ValueId in = node.inputs[k];
+    if (in_place != kAnyInput && in_place != static_cast<int>(k)) continue;
+    const BufferId candidate = buffer_of(in);
+    const bool ends_here = occupied_until_[candidate] == i + 1;
+    const bool computed = schedule_.buffers[candidate].fixed == nullptr;
+    if (ends_here && computed && bytes_of(in) == bytes_of(out)) return candidate;
+  }
+  return kNoBuffer;
+}
+
 // Gives each output of node i a buffer: its own, or an input's that ends here.
 void Lowering::assign_buffers(std::size_t i) {
   const FusedNode& node = nodes_[i];
@@ -153,12 +167,8 @@ void Lowering::assign_buffers(std::size_t i) {
       buffer = fixed_buffer(variable_of(out)->values().data());
     } else if (j == 0 && node.op == OpKind::reshape) {
       buffer = buffer_of(node.inputs[0]);
-    } else if (const int in_place = definition(node.op).in_place; j == 0 && in_place >= 0) {
-      const ValueId in = node.inputs[static_cast<std::size_t>(in_place)];
-      const BufferId candidate = buffer_of(in);
-      const bool ends_here = occupied_until_[candidate] == i + 1;
-      const bool computed = schedule_.buffers[candidate].fixed == nullptr;
-      if (ends_here && computed && bytes_of(in) == bytes_of(out)) buffer = candidate;
+    } else if (j == 0) {
+      buffer = taken_buffer(node, out, i);
     }
     const bool wanted = needed_until_[out] > 0;
     if (!buffer.has_value() && (wanted || j == 0 || !optional_second)) {

@@ -60,6 +60,7 @@ class Lowering {
   bool is_objective(const Node& loss) const;
   void find_last_uses();
   void assign_buffers(std::size_t i);
+  BufferId taken_buffer(const FusedNode& node, ValueId out, std::size_t i) const;
   BufferId new_buffer(std::size_t bytes);
 
   void lower_input(const Node& node, int position);

@@ -26,10 +26,25 @@ constexpr std::uint32_t kMostSteps = 0x7FFFFFFF;  // which files hold, too
 // A run of fewer takes some 50 ms at most: an interrupt may wait for its end.
 constexpr double kLongRun = 2e9;
 
-double count_operations(const std::vector<FusedNode>& nodes, dim_t batch) {
-  double sum = 0;
-  for (const Node& node : nodes) sum += static_cast<double>(node.macs) + node.taps;
-  return sum * static_cast<double>(batch);
+// Each instruction once for each element.
+double count_instructions(const Node& node, const IdVector<ValueId, Shape>& shapes) {
+  const auto* map = std::get_if<MapAttrs>(&node.attrs);
+  const auto* reduce = std::get_if<ReduceAttrs>(&node.attrs);
+  if (map == nullptr && reduce == nullptr) return 0;
+  Shape shape = map != nullptr ? shapes[node.outputs[0]] : Shape{};
+  for (const ValueId v : node.inputs) shape = *broadcast_shape(shape, shapes[v]);
+  const Expression& expression = map != nullptr ? map->expression : reduce->expression;
+  return static_cast<double>(expression.code.size() + 1) * static_cast<double>(shape.count());
+}
+
+double count_operations(const std::vector<FusedNode>& nodes, const Schedule& schedule,
+                        dim_t batch) {
+  double samples = 0, instructions = 0;
+  for (const Node& node : nodes) {
+    samples += static_cast<double>(node.macs) + node.taps;
+    instructions += count_instructions(node, schedule.shapes);
+  }
+  return samples * static_cast<double>(batch) + instructions;
 }
 
 double elements_written(const std::vector<FusedNode>& nodes, const Schedule& schedule) {
@@ -86,7 +101,7 @@ Plan::Plan(const Graph& graph, std::shared_ptr<Parameters> parameters, dim_t bat
       "plan: at most ", kMaxArrays, " inputs and ", kMaxArrays, " outputs");
   adam_ =
       std::any_of(nodes.begin(), nodes.end(), [](const Node& n) { return n.op == OpKind::adam; });
-  operations_ = count_operations(nodes, batch);
+  operations_ = count_operations(nodes, schedule_, batch);
   check_limit("max_operations", operations_, limits_.operations);
   const double all = 2 * operations_ + kOperationsPerElement * elements_written(nodes, schedule_);
   useful_threads_ =

@@ -13,6 +13,7 @@ from .dense import *
 from .elementwise import *
 from .init import *
 from .loss import *
+from .map import *
 from .metric import *
 from .pool2d import *
 from .rng import *

@@ -2,9 +2,9 @@
 // The eltwise kernels for any vector type V; one instantiation per ISA file.
 #pragma once
 
-#include "base/rng.h"
 #include "kernels/eltwise/activations.h"
 #include "kernels/eltwise/eltwise.h"
+#include "kernels/philox.h"
 #include "simd/loops.h"
 
 namespace pycnn {
@@ -43,44 +43,17 @@ void activation_gradient(const float* y, const float* dy, float* dx, dim_t count
   map<V>([f](V u, V v) { return f.gradient(u, v); }, count, dx, y, dy);
 }
 
-// Words 4c .. 4c+3 of counters c = first .. first + lanes - 1, in element order. The low counter
-// word does not wrap inside the vector: first is a multiple of lanes.
-template <class V>
-[[gnu::always_inline]] inline void philox(const DropoutKey& key, std::uint64_t first,
-                                          typename V::Bits (&word)[4]) {
-  using Bits = typename V::Bits;
-  Bits c0 = Bits::iota() + Bits::set1(static_cast<std::uint32_t>(first));
-  Bits c1 = Bits::set1(static_cast<std::uint32_t>(first >> 32));
-  Bits c2 = Bits::set1(key.stream), c3 = Bits::set1(key.step);
-  auto k0 = static_cast<std::uint32_t>(key.seed);
-  auto k1 = static_cast<std::uint32_t>(key.seed >> 32);
-  for (int round = 0; round < kPhiloxRounds; ++round) {
-    Bits lo0, hi0, lo1, hi1;
-    multiply_wide(c0, Bits::set1(kPhiloxM0), lo0, hi0);
-    multiply_wide(c2, Bits::set1(kPhiloxM1), lo1, hi1);
-    c0 = hi1 ^ c1 ^ Bits::set1(k0);
-    c1 = lo1;
-    c2 = hi0 ^ c3 ^ Bits::set1(k1);
-    c3 = lo0;
-    k0 += kPhiloxW0;
-    k1 += kPhiloxW1;
-  }
-  interleave(c0, c1, c2, c3);
-  word[0] = c0, word[1] = c1, word[2] = c2, word[3] = c3;
-}
-
 template <class V>
 void dropout(const DropoutKey& key, dim_t first, const float* x, float* y, dim_t count) noexcept {
   assert(first >= 0 && first % kDropoutAlign == 0 && same_or_apart(y, x, count));
   static_assert(kDropoutAlign % (4 * V::lanes) == 0);
   const V rate = V::set1(key.rate), keep = V::set1(1.0f - key.rate);
-  const V unit = V::set1(1.0f / 16777216.0f);
   for (dim_t i = 0; i < count; i += 4 * V::lanes) {
     typename V::Bits word[4];
-    philox<V>(key, static_cast<std::uint64_t>(first + i) / 4, word);
+    philox<V>(key.seed, key.stream, key.step, static_cast<std::uint64_t>(first + i) / 4, word);
     const auto drop = [&](int j, auto... mask) __attribute__((always_inline)) {
       const dim_t at = i + j * V::lanes;
-      const V u = V::from_int(word[j] >> 8) * unit;
+      const V u = to_uniform<V>(word[j]);
       const V kept = V::load(x + at, mask...) / keep;
       select(le(rate, u), kept, V::zero()).store(y + at, mask...);
     };

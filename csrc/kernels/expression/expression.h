@@ -3,14 +3,13 @@
 // Pointers need no more than float alignment; nothing outside the given runs is read or written.
 #pragma once
 
-#include "base/functions.h"
+#include "base/expression.h"
 #include "base/types.h"
 
 namespace pycnn {
 
 enum class Isa : int;
 
-constexpr int kMaxArity = 3;
 constexpr dim_t kMostLanes = 16;  // of any instruction set
 
 // Element i is data[i]; or, where repeated, data[0] and the kMostLanes - 1 behind it are all the
@@ -20,10 +19,28 @@ struct BlockOperand {
   bool repeated = false;
 };
 
+constexpr dim_t kFoldLanes = 64, kUniformAlign = 64;
+
+// Of sums, maxima or minima; a NaN is larger and smaller than all.
+struct FoldKernels {
+  void (*begin)(float* y, dim_t count) noexcept;  // y[i] = 0, -inf or inf
+  // y[i % kFoldLanes] = f(y[i % kFoldLanes], x[i])
+  void (*lanes)(const float* x, dim_t count, float* y) noexcept;
+  float (*finish)(const float* y) noexcept;  // of kFoldLanes
+  // y[row] = f(x[row][0], ..., x[row][count - 1])
+  void (*rows)(const float* x, dim_t rows, dim_t count, float* y) noexcept;
+  // y[c] = f(y[c], x[0][c], ..., x[rows - 1][c])
+  void (*columns)(const float* x, dim_t rows, dim_t columns, float* y) noexcept;
+};
+
 struct ExpressionKernels {
   // y[i] = f(x[0][i], x[1][i], ...), i < count
   using Call = void (*)(float* y, const BlockOperand* x, dim_t count) noexcept;
   Call call[kFunctions];
+  FoldKernels fold[3];  // sum, max, min
+  // y[i] = element first + i of the stream (base/rng.h); first is a multiple of kUniformAlign
+  void (*uniform)(std::uint64_t seed, std::uint32_t stream, std::uint32_t step, dim_t first,
+                  float* y, dim_t count) noexcept;
 };
 
 extern const ExpressionKernels expression_scalar, expression_avx2, expression_avx512;

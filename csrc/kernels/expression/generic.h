@@ -3,7 +3,9 @@
 #pragma once
 
 #include "kernels/expression/expression.h"
+#include "kernels/expression/fold.h"
 #include "kernels/expression/functions.h"
+#include "kernels/philox.h"
 #include "simd/loops.h"
 
 namespace pycnn {
@@ -81,10 +83,27 @@ void call(float* y, const BlockOperand* x, dim_t count) noexcept {
   V::load(result).store(y + rest, mask);
 }
 
+template <class V>
+void uniform(std::uint64_t seed, std::uint32_t stream, std::uint32_t step, dim_t first, float* y,
+             dim_t count) noexcept {
+  assert(first >= 0 && first % kUniformAlign == 0);
+  for (dim_t i = 0; i < count; i += 4 * V::lanes) {
+    typename V::Bits word[4];
+    philox<V>(seed, stream, step, static_cast<std::uint64_t>(first + i) / 4, word);
+    for (int k = 0; k < 4; ++k) {
+      const dim_t at = i + k * V::lanes;
+      to_uniform<V>(word[k]).store(y + at, V::tail_mask(count - at));
+    }
+  }
+}
+
 template <class V, template <class> class... F>
 constexpr ExpressionKernels make_calls(FunctionList<F...>) {
   static_assert(sizeof...(F) == kFunctions);
-  return {.call = {call<V, F>...}};
+  return {.call = {call<V, F>...},
+          .fold = {make_fold_kernels<V, SumOf>(), make_fold_kernels<V, MaxOf>(),
+                   make_fold_kernels<V, MinOf>()},
+          .uniform = uniform<V>};
 }
 template <class V>
 constexpr ExpressionKernels make_expression_kernels() {

@@ -8,8 +8,9 @@ namespace pycnn {
 
 // Each defined in its family's file.
 LoweringRule lower_conv2d, lower_conv2d_transpose, lower_dense, lower_bias_backward, lower_pool2d,
-    lower_global_pool2d, lower_add, lower_activation, lower_dropout, lower_channels,
-    lower_upsample2d, lower_softmax, lower_batch_norm, lower_loss, lower_metric, lower_update;
+    lower_global_pool2d, lower_map, lower_reduce, lower_add, lower_activation, lower_dropout,
+    lower_channels, lower_upsample2d, lower_softmax, lower_batch_norm, lower_loss, lower_metric,
+    lower_update;
 
 namespace {
 
@@ -39,6 +40,8 @@ constexpr Row kRows[] = {
     {OpKind::global_avg_pool2d, lower_global_pool2d},
     {OpKind::global_avg_pool2d_backward, lower_global_pool2d},
     {OpKind::add, lower_add},
+    {OpKind::map, lower_map},
+    {OpKind::reduce, lower_reduce},
     {OpKind::activation, lower_activation},
     {OpKind::activation_backward, lower_activation},
     {OpKind::dropout, lower_dropout},
