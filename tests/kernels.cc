@@ -6,6 +6,7 @@
 
 #include "kernels/depthwise/depthwise.h"
 #include "kernels/eltwise/eltwise.h"
+#include "kernels/expression/expression.h"
 #include "kernels/pool/pool.h"
 #include "kernels/reduce/reduce.h"
 #include "kernels/update/update.h"
@@ -50,6 +51,25 @@ void check_eltwise() {
       wide.dropout(key, first, x.data(), y.data(), n);
       one.dropout(key, first, x.data(), z.data(), n);
       compare(y, z, same, "dropout", n, first);
+    }
+  }
+}
+
+// Also: one operand repeated, all the same number.
+void check_expression() {
+  for (int f = 0; f < kFunctions; ++f) {
+    for (dim_t n = 0; n < 70; n += n < 20 ? 1 : 7) {
+      Floats a = reals(n, 3);
+      const Floats b = reals(n), c(kMostLanes, 0.75f);
+      if (n > 2) a[0] = -INFINITY, a[1] = NAN, a[2] = 1e30f;
+      for (const int repeated : {-1, 1, 2}) {
+        BlockOperand x[] = {{a.data()}, {b.data()}, {b.data()}};
+        if (repeated > 0) x[repeated] = {c.data(), true};
+        Results y(n), z(n);
+        expression_avx512.call[f](y.data(), x, n);
+        expression_avx2.call[f](z.data(), x, n);
+        compare(y, z, same, "expression", f, n);
+      }
     }
   }
 }
@@ -320,6 +340,7 @@ void check_reduce() {
 int main() {
   check_brgemm();
   check_eltwise();
+  check_expression();
   check_update();
   check_pool();
   check_depthwise();

@@ -17,7 +17,7 @@ import pytest
 REPO = Path(__file__).resolve().parent.parent
 CSRC = REPO / "csrc"
 COMPILER = shutil.which("c++") or shutil.which("g++") or ""
-FAMILIES = ("brgemm", "depthwise", "eltwise", "pool", "reduce", "update")
+FAMILIES = ("brgemm", "depthwise", "eltwise", "expression", "pool", "reduce", "update")
 BASE_FLAGS = ["-std=c++20", "-fPIC", "-fvisibility=hidden", "-DNDEBUG", f"-I{CSRC}"]
 
 needs_compiler = pytest.mark.skipif(not COMPILER, reason="needs a C++ compiler")

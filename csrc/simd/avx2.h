@@ -206,6 +206,12 @@ struct F32x8 {
   }
   static bool any(Mask mask) { return _mm256_movemask_ps(_mm256_castsi256_ps(mask)) != 0; }
 
+  static F32x8 lookup(const float* table, Bits index) {
+    const __m256 low = _mm256_permutevar8x32_ps(_mm256_loadu_ps(table), index.v);
+    const __m256 high = _mm256_permutevar8x32_ps(_mm256_loadu_ps(table + 8), index.v);
+    return {_mm256_blendv_ps(low, high, _mm256_castsi256_ps(_mm256_slli_epi32(index.v, 28)))};
+  }
+
   static F32x8 from_bits(Bits a) { return {_mm256_castsi256_ps(a.v)}; }
   static F32x8 from_int(Bits a) { return {_mm256_cvtepi32_ps(a.v)}; }
   friend Bits bits(F32x8 a) { return {_mm256_castps_si256(a.v)}; }

@@ -167,6 +167,10 @@ struct F32x16 {
   }
   static bool any(Mask mask) { return mask != 0; }
 
+  static F32x16 lookup(const float* table, Bits index) {
+    return {_mm512_permutexvar_ps(index.v, _mm512_loadu_ps(table))};
+  }
+
   static F32x16 from_bits(Bits a) { return {_mm512_castsi512_ps(a.v)}; }
   static F32x16 from_int(Bits a) { return {_mm512_cvtepi32_ps(a.v)}; }
   friend Bits bits(F32x16 a) { return {_mm512_castps_si512(a.v)}; }

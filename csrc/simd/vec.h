@@ -10,6 +10,8 @@
 // different ISA flags would be merged by the linker into one that may not run everywhere.
 #pragma once
 
+#include <utility>
+
 #include "base/types.h"
 
 // Vectors wider than the target's registers are only ever passed between inlined functions.
@@ -159,6 +161,15 @@ struct Portable {
     std::int32_t bits = 0;
     for (int i = 0; i < L; ++i) bits |= mask[i];
     return bits != 0;
+  }
+
+  template <int... I>  // in one expression: lanes written one by one go through memory
+  static Portable look_up(const float* table, Bits index, std::integer_sequence<int, I...>) {
+    return {Floats{table[index.v[I] & 15]...}};
+  }
+  // Lane i is table[index & 15] of sixteen floats.
+  static Portable lookup(const float* table, Bits index) {
+    return look_up(table, index, std::make_integer_sequence<int, L>());
   }
 
   static Portable from_bits(Bits a) { return {(Floats)a.v}; }
