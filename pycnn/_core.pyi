@@ -146,7 +146,7 @@ class Graph:
         *,
         axes: Sequence[int] | None = None,
         keepdims: bool = False,
-        expression: Sequence[str] = ('x0',),
+        expression: Sequence[str] = ("x0",),
         name: str = "",
     ) -> int: ...
     def activation(

@@ -42,7 +42,7 @@ def argument(name: str, attribute: dict[str, Any]) -> str:
         default = "valid"
     elif default is None:
         kind += " | None"
-    shown = f'"{default}"' if isinstance(default, str) else repr(default)
+    shown = f'"{default}"' if isinstance(default, str) else repr(default).replace("'", '"')
     return f"{name}: {kind} = {shown}"
 
 

@@ -41,6 +41,12 @@ void load_run(const void* data, DType dtype, dim_t first, float* y, dim_t count)
   std::copy(from, from + count, y);
 }
 
+// What is read next comes while this block is computed.
+constexpr dim_t kFetchAhead = 2 * kBlock, kLineFloats = 16;
+void fetch(const float* x, dim_t count) noexcept {
+  for (dim_t i = 0; i < count; i += kLineFloats) __builtin_prefetch(x + i);
+}
+
 // Whole numbers as the functions to_int32 and to_uint8 leave them; others as these would.
 std::int32_t to_int32(float x) noexcept {
   constexpr float kLimit = 2147483648.0f;
@@ -130,6 +136,7 @@ void Evaluator::read(int slot, dim_t first, dim_t count) noexcept {
       return;
     case InputAccess::Kind::direct:
       operand = {floats + first, false};
+      if (program_.fetches_ahead) fetch(floats + first + kFetchAhead, count);
       return;
     case InputAccess::Kind::pattern:
       operand = {pattern_[i] + first % access.axes.back().extent, false};
@@ -218,6 +225,21 @@ void Evaluator::store(std::size_t r, dim_t first, dim_t count, void* y) noexcept
   }
 }
 
+void Evaluator::run(const BlockProgram::Call& call, dim_t count) noexcept {
+  const auto operand = [&](int slot) { return slots_[static_cast<std::size_t>(slot)]; };
+  float* y = const_cast<float*>(operand(call.y).data);
+  if (call.links.empty()) {
+    BlockOperand x[kMaxArity];
+    for (int k = 0; k < call.arity; ++k) x[k] = operand(call.x[static_cast<std::size_t>(k)]);
+    return call.kernel(y, x, count);
+  }
+  int length = 0;
+  for (const BlockProgram::Link& link : call.links) {
+    links_[static_cast<std::size_t>(length++)] = {link.function, operand(link.x)};
+  }
+  program_.kernels->chain(y, operand(call.x[0]), links_.data(), length, count);
+}
+
 void Evaluator::evaluate(dim_t first, dim_t count, void* const* y) noexcept {
   assert(0 < count && count <= kBlock);
   const BlockProgram& p = program_;
@@ -230,13 +252,7 @@ void Evaluator::evaluate(dim_t first, dim_t count, void* const* y) noexcept {
     slots_[static_cast<std::size_t>(p.results[r].slot)] = {static_cast<float*>(y[r]) + first,
                                                            false};
   }
-  for (const BlockProgram::Call& call : p.code) {
-    BlockOperand x[kMaxArity];
-    for (int k = 0; k < call.arity; ++k) {
-      x[k] = slots_[static_cast<std::size_t>(call.x[static_cast<std::size_t>(k)])];
-    }
-    call.kernel(const_cast<float*>(slots_[static_cast<std::size_t>(call.y)].data), x, count);
-  }
+  for (const BlockProgram::Call& call : p.code) run(call, count);
   if (y == nullptr) return;
   for (std::size_t r = 0; r < p.results.size(); ++r) {
     if (!p.results[r].is_in_place) store(r, first, count, y[r]);

@@ -34,6 +34,7 @@ class Evaluator {
   void lay_out(int slot) noexcept;
   void read(int slot, dim_t first, dim_t count) noexcept;
   void fill(int slot, const BlockProgram::Filled& filled, dim_t first, dim_t count) noexcept;
+  void run(const BlockProgram::Call& call, dim_t count) noexcept;
   void store(std::size_t r, dim_t first, dim_t count, void* y) noexcept;
 
   const BlockProgram& program_;
@@ -41,6 +42,7 @@ class Evaluator {
   float *const numbers_, *const blocks_, *patterns_;
   std::array<const float*, kMaxExpressionInputs> pattern_{};
   std::array<BlockOperand, kMaxSlots> slots_;
+  std::array<ChainLink, kMaxInstructions> links_;  // of the chain that runs
 };
 
 }  // namespace pycnn

@@ -17,6 +17,7 @@ namespace pycnn {
 
 struct BlockOperand;
 struct ExpressionKernels;
+enum class ChainFunction : std::uint8_t;
 
 constexpr dim_t kBlock = 256;  // elements
 
@@ -52,10 +53,16 @@ struct InputAccess {
 // An expression made ready for its shapes. Its instructions name slots: inputs, then numbers,
 // places and random numbers that are filled in for each block, blocks for what is between, results.
 struct BlockProgram {
+  struct Link {
+    ChainFunction function;
+    int x;
+  };
+  // One function of arity operands; or a chain of several that starts with x[0].
   struct Call {
     void (*kernel)(float* y, const BlockOperand* x, dim_t count) noexcept = nullptr;
     int y = 0, arity = 0;
     std::array<int, kMaxArity> x{};
+    std::vector<Link> links = {};
   };
   struct Filled {
     Operand operand;               // iota or uniform
@@ -73,6 +80,7 @@ struct BlockProgram {
   std::vector<Result> results;
   int blocks = 0;
   float batch = 0;
+  bool fetches_ahead = false;
   const ExpressionKernels* kernels = nullptr;
 
   int first_number() const { return static_cast<int>(inputs.size()); }

@@ -15,8 +15,29 @@ constexpr dim_t kMostLanes = 16;  // of any instruction set
 // Element i is data[i]; or, where repeated, data[0] and the kMostLanes - 1 behind it are all the
 // same number, that of every element.
 struct BlockOperand {
-  const float* data = nullptr;
-  bool repeated = false;
+  const float* data;
+  bool repeated;
+};
+
+// Functions that a chain may apply to its value v, with an operand x.
+enum class ChainFunction : std::uint8_t {
+  add,
+  subtract,
+  subtract_from,  // x - v
+  multiply,
+  divide,
+  divide_into,  // x / v
+  maximum,
+  maximum_of,  // maximum(x, v): of zeros the sign differs
+  minimum,
+  minimum_of,
+  square,
+  sqrt,
+  negative
+};
+struct ChainLink {
+  ChainFunction function;
+  BlockOperand operand;
 };
 
 constexpr dim_t kFoldLanes = 64, kUniformAlign = 64;
@@ -37,6 +58,9 @@ struct ExpressionKernels {
   // y[i] = f(x[0][i], x[1][i], ...), i < count
   using Call = void (*)(float* y, const BlockOperand* x, dim_t count) noexcept;
   Call call[kFunctions];
+  // y[i] = the last link of ... the first link of x[i]
+  void (*chain)(float* y, const BlockOperand& x, const ChainLink* links, int count_of_links,
+                dim_t count) noexcept;
   FoldKernels fold[3];  // sum, max, min
   // y[i] = element first + i of the stream (base/rng.h); first is a multiple of kUniformAlign
   void (*uniform)(std::uint64_t seed, std::uint32_t stream, std::uint32_t step, dim_t first,

@@ -2,6 +2,7 @@
 // The expression kernels for any vector type V; one instantiation per ISA file.
 #pragma once
 
+#include "kernels/expression/chain.h"
 #include "kernels/expression/expression.h"
 #include "kernels/expression/fold.h"
 #include "kernels/expression/functions.h"
@@ -101,6 +102,7 @@ template <class V, template <class> class... F>
 constexpr ExpressionKernels make_calls(FunctionList<F...>) {
   static_assert(sizeof...(F) == kFunctions);
   return {.call = {call<V, F>...},
+          .chain = chain<V>,
           .fold = {make_fold_kernels<V, SumOf>(), make_fold_kernels<V, MaxOf>(),
                    make_fold_kernels<V, MinOf>()},
           .uniform = uniform<V>};
