@@ -256,6 +256,10 @@ class Fuser {
 
 }  // namespace
 
-FusedGraph fuse(const Graph& graph) { return Fuser(graph).run(); }
+FusedGraph fuse(const Graph& graph) {
+  FusedGraph fused = Fuser(graph).run();
+  fuse_maps(graph, fused);
+  return fused;
+}
 
 }  // namespace pycnn

@@ -13,7 +13,11 @@ namespace pycnn {
 // - what is done to the gradient of a max pool's input (activation_backward, bias_backward) done to
 //   the gradient of its output, where there are fewer elements: the others are zero;
 // - max pools with disjoint windows in the conv2d before them, and their gradients undone row by
-//   row inside conv2d_backward_data and _weights, so that the large tensors are never written.
+//   row inside conv2d_backward_data and _weights, so that the large tensors are never written;
+// - maps, adds and activations in the map or fold that reads them, see fuse_maps.cc.
 FusedGraph fuse(const Graph& graph);
+
+// The last of these, on what the others left.
+void fuse_maps(const Graph& graph, FusedGraph& fused);
 
 }  // namespace pycnn
