@@ -126,6 +126,25 @@ class Graph:
     def slice_channels_backward(
         self, dy: int, x: int, first: int, *, count: int, name: str = ""
     ) -> int: ...
+    def slice(
+        self,
+        x: int,
+        start: Sequence[int],
+        *,
+        count: Sequence[int | None],
+        steps: Sequence[int] = (),
+        name: str = "",
+    ) -> int: ...
+    def slice_backward(
+        self,
+        dy: int,
+        x: int,
+        start: Sequence[int],
+        *,
+        count: Sequence[int | None],
+        steps: Sequence[int] = (),
+        name: str = "",
+    ) -> int: ...
     def upsample2d(self, x: int, size: tuple[int, int], *, name: str = "") -> int: ...
     def upsample2d_backward(
         self, dy: int, x: int, size: tuple[int, int], *, name: str = ""

@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).parent / "fuzz"))
 from graph_runs import Case
 
 OPS = _core.ops()
+FLIP = (1, 1, -1, -1)
 
 
 def again(graph: _core.Graph) -> _core.Graph:
@@ -47,6 +48,7 @@ def classifier() -> _core.Graph:
     y = g.conv2d_transpose(y, g.parameter("u", (2, 3, 6, 6)), strides=(2, 3), padding="same")
     y = g.concatenate([g.max_pool2d(y, pool_size=(2, 2), strides=(2, 1)), y_of(g, y)])
     y = g.slice_channels(y, first=2, count=7)
+    y = g.slice(y, start=(0, 0, *(n - 1 for n in g.shape(y)[2:])), count=g.shape(y), steps=FLIP)
     y = g.avg_pool2d(y, pool_size=(3, 2), strides=(1, 1), padding=(1, 0, 0, 1))
     y = g.upsample2d(y, size=(2, 1))
     y = g.add(y, g.dropout(y, rate=0.25, stream=3))

@@ -9,9 +9,12 @@ AttrValue to_attribute(const std::string& name, py::handle value) {
   if (py::isinstance<py::bool_>(value)) return value.cast<bool>();
   if (py::isinstance<py::list>(value) || py::isinstance<py::tuple>(value)) {
     std::vector<dim_t> numbers;
+    bool has_batch = false;
     for (const py::handle item : value) {
+      has_batch |= item.is_none();
       numbers.push_back(item.is_none() ? kBatch : cast_or_refuse<dim_t>(item, name, "integers"));
     }
+    if (has_batch) return Extents{std::move(numbers)};
     return numbers;
   }
   if (PyIndex_Check(value.ptr()))
@@ -26,14 +29,19 @@ AttrValue to_attribute(const std::string& name, py::handle value) {
 }
 
 py::object to_python(const AttrValue& value) {
-  if (const auto* numbers = std::get_if<std::vector<dim_t>>(&value)) {
-    py::list list;
-    for (const dim_t number : *numbers) {
-      list.append(number == kBatch ? py::object(py::none()) : py::int_(number));
-    }
-    return list;
-  }
-  return std::visit([](const auto& v) -> py::object { return py::cast(v); }, value);
+  return std::visit(
+      [](const auto& v) -> py::object {
+        if constexpr (std::is_same_v<decltype(v), const Extents&>) {
+          py::list list;
+          for (const dim_t number : v.numbers) {
+            list.append(number == kBatch ? py::object(py::none()) : py::int_(number));
+          }
+          return list;
+        } else {
+          return py::cast(v);
+        }
+      },
+      value);
 }
 
 py::dict to_python(const AttrValues& values) {
@@ -51,6 +59,7 @@ struct TypeText {
   const char* operator()(const Size2d&) const { return "tuple[int, int]"; }
   const char* operator()(const Pad2d&) const { return "str | tuple[int, int, int, int]"; }
   const char* operator()(const Shape&) const { return "Sequence[int | None]"; }
+  const char* operator()(const Integers&) const { return "Sequence[int]"; }
   const char* operator()(float) const { return "float"; }
   const char* operator()(bool) const { return "bool"; }
   template <class Integer>

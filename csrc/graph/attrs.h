@@ -3,7 +3,11 @@
 // what checks, reads, writes or describes attributes is written over these, and nothing else is.
 #pragma once
 
+#include <algorithm>
+#include <array>
+#include <cassert>
 #include <limits>
+#include <span>
 #include <variant>
 
 #include "base/shape.h"
@@ -30,7 +34,27 @@ constexpr Bounds completed(Bounds bounds) {
 }
 constexpr Bounds kAnyFinite, kNotNegative{0}, kFraction{0, 1}, kProperFraction{0, 1, true};
 constexpr Bounds kSizes{1, double{kMaxExtent}}, kPads{0, double{kMaxExtent}};
-constexpr Bounds kCount{1}, kIndex{0};
+constexpr Bounds kCount{1}, kIndex{0}, kSteps{-double{kMaxExtent}, double{kMaxExtent}};
+
+// A list of integers: one or two for each axis.
+class Integers {
+ public:
+  static constexpr std::size_t kMost = 2 * std::size_t{kMaxRank};
+
+  Integers() = default;
+  explicit Integers(std::span<const dim_t> numbers) : size_(numbers.size()) {
+    assert(size_ <= kMost);
+    std::ranges::copy(numbers, numbers_.begin());
+  }
+  std::size_t size() const { return size_; }
+  dim_t operator[](std::size_t i) const { return numbers_[i]; }
+  std::span<const dim_t> numbers() const { return {numbers_.data(), size_}; }
+  bool operator==(const Integers& other) const = default;
+
+ private:
+  std::array<dim_t, kMost> numbers_{};
+  std::size_t size_ = 0;
+};
 
 struct NoAttrs {
   template <class Self, class Visit>
@@ -119,6 +143,28 @@ struct SliceAttrs {
   static void fields(Self& a, Visit&& visit) {
     visit("first", a.first, required(kIndex));
     visit("count", a.count, required(kCount));
+  }
+};
+
+struct ConcatenateAttrs {
+  dim_t axis = -1;
+
+  template <class Self, class Visit>
+  static void fields(Self& a, Visit&& visit) {
+    visit("axis", a.axis, kAnyFinite);
+  }
+};
+
+struct StridedSliceAttrs {
+  Integers start;
+  Shape count;     // elements; the batch axis is whole
+  Integers steps;  // none: all 1
+
+  template <class Self, class Visit>
+  static void fields(Self& a, Visit&& visit) {
+    visit("start", a.start, required(kIndex));
+    visit("count", a.count, required(kAnyFinite));
+    visit("steps", a.steps, kSteps);
   }
 };
 
@@ -219,10 +265,11 @@ struct AdamAttrs {
   }
 };
 
-using Attrs = std::variant<NoAttrs, InputAttrs, ParameterAttrs, Conv2dAttrs, Conv2dTransposeAttrs,
-                           Pool2dAttrs, Upsample2dAttrs, SliceAttrs, ReshapeAttrs, ActivationAttrs,
-                           DropoutAttrs, BatchNormAttrs, MovingAverageAttrs, LossAttrs, MetricAttrs,
-                           SgdAttrs, AdamAttrs>;
+using Attrs =
+    std::variant<NoAttrs, InputAttrs, ParameterAttrs, Conv2dAttrs, Conv2dTransposeAttrs,
+                 Pool2dAttrs, Upsample2dAttrs, SliceAttrs, ConcatenateAttrs, StridedSliceAttrs,
+                 ReshapeAttrs, ActivationAttrs, DropoutAttrs, BatchNormAttrs, MovingAverageAttrs,
+                 LossAttrs, MetricAttrs, SgdAttrs, AdamAttrs>;
 
 // visit(name, field, bounds) for each attribute, in the order in which callers may give them.
 template <class AnyAttrs, class Visit>

@@ -20,6 +20,13 @@ std::string text_of(const AttrValue& value) {
       for (const dim_t number : v) text += (text.empty() ? "" : ", ") + concat(number);
       return "(" + text + ")";
     }
+    std::string operator()(const Extents& v) const {
+      std::string text;
+      for (const dim_t number : v.numbers) {
+        text += (text.empty() ? "" : ", ") + (number == kBatch ? "None" : concat(number));
+      }
+      return "(" + text + ")";
+    }
   };
   return std::visit(Text(), value);
 }
@@ -82,8 +89,17 @@ class Reader {
     field = {numbers[0], numbers[1], numbers[2], numbers[3]};
   }
   void take(const char* name, const AttrValue& value, Shape& field) {
-    const auto& numbers = as<std::vector<dim_t>>(name, value, "a list of extents");
-    field = Shape(numbers);
+    if (const auto* extents = std::get_if<Extents>(&value)) {
+      field = Shape(extents->numbers);
+    } else {
+      field = Shape(as<std::vector<dim_t>>(name, value, "a list of extents"));
+    }
+  }
+  void take(const char* name, const AttrValue& value, Integers& field) {
+    const auto& numbers = as<std::vector<dim_t>>(name, value, "a list of integers");
+    PYCNN_CHECK_VALUE(numbers.size() <= Integers::kMost, op_.name, ": ", name, " must be at most ",
+                      Integers::kMost, " integers, got ", numbers.size());
+    field = Integers(numbers);
   }
   void take(const char* name, const AttrValue& value, dim_t& field) {
     field = as<dim_t>(name, value, "an integer");
@@ -130,7 +146,10 @@ struct Writer {
     values.emplace_back(name, std::vector<dim_t>{v.top, v.bottom, v.left, v.right});
   }
   void operator()(const char* name, const Shape& v, const Bounds&) const {
-    values.emplace_back(name, std::vector<dim_t>(v.dims().begin(), v.dims().end()));
+    values.emplace_back(name, Extents{{v.dims().begin(), v.dims().end()}});
+  }
+  void operator()(const char* name, const Integers& v, const Bounds&) const {
+    values.emplace_back(name, std::vector<dim_t>(v.numbers().begin(), v.numbers().end()));
   }
   void operator()(const char* name, dim_t v, const Bounds&) const { values.emplace_back(name, v); }
   void operator()(const char* name, std::uint32_t v, const Bounds&) const {

@@ -12,9 +12,13 @@
 
 namespace pycnn {
 
-// Sizes and pads are lists: (h, w) and (top, bottom, left, right); the batch axis of a shape is
-// kBatch; kinds and types are names.
-using AttrValue = std::variant<bool, dim_t, double, std::string, std::vector<dim_t>>;
+// Extents of which the first may be kBatch.
+struct Extents {
+  std::vector<dim_t> numbers;
+};
+// Sizes and pads are lists: (h, w) and (top, bottom, left, right); shapes are extents, or a list
+// where they have no batch axis; kinds and types are names.
+using AttrValue = std::variant<bool, dim_t, double, std::string, std::vector<dim_t>, Extents>;
 using AttrValues = std::vector<std::pair<std::string, AttrValue>>;
 
 // Graph::add with attributes by name. Throws Error(value) for one that the op does not have, that

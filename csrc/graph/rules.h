@@ -12,6 +12,12 @@ Conv2dShape conv2d_shape(const Node& node, const Shape& x, const Shape& w);
 Conv2dShape conv2d_transpose_shape(const Node& node, const Shape& x, const Shape& w);
 Pool2dShape pool2d_shape(const Node& node, const Shape& x);
 
+// What a slice takes of one axis; count is kBatch for the batch axis.
+struct AxisRange {
+  dim_t first, count, step;
+};
+AxisRange slice_range(const Node& node, int axis);
+
 // Appends the gradient of a bias that was added to the node's output.
 void bias_gradient(GradientTape& tape, const Node& node, ValueId bias, ValueId dy);
 

@@ -16,6 +16,7 @@ from .loss import *
 from .metric import *
 from .pool2d import *
 from .rng import *
+from .slice import *
 from .softmax import *
 from .update import *
 from .upsample2d import *

@@ -8,7 +8,7 @@ namespace pycnn {
 
 // Each defined in its family's file.
 LoweringRule lower_conv2d, lower_conv2d_transpose, lower_dense, lower_bias_backward, lower_pool2d,
-    lower_global_pool2d, lower_add, lower_activation, lower_dropout, lower_channels,
+    lower_global_pool2d, lower_add, lower_activation, lower_dropout, lower_channels, lower_slice,
     lower_upsample2d, lower_softmax, lower_batch_norm, lower_loss, lower_metric, lower_update;
 
 namespace {
@@ -46,6 +46,8 @@ constexpr Row kRows[] = {
     {OpKind::concatenate, lower_channels},
     {OpKind::slice_channels, lower_channels},
     {OpKind::slice_channels_backward, lower_channels},
+    {OpKind::slice, lower_slice},
+    {OpKind::slice_backward, lower_slice},
     {OpKind::upsample2d, lower_upsample2d},
     {OpKind::upsample2d_backward, lower_upsample2d},
     {OpKind::softmax, lower_softmax},
