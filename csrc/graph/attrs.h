@@ -168,6 +168,52 @@ struct StridedSliceAttrs {
   }
 };
 
+struct TransposeAttrs {
+  Integers axes;  // of x, in the order of y
+
+  template <class Self, class Visit>
+  static void fields(Self& a, Visit&& visit) {
+    visit("axes", a.axes, required(kIndex));
+  }
+};
+
+struct PadAttrs {
+  Integers pads;  // before and after, axis by axis
+  PadMode mode = PadMode::constant;
+  float value = 0;  // of the constant
+
+  template <class Self, class Visit>
+  static void fields(Self& a, Visit&& visit) {
+    visit("pads", a.pads, required(kPads));
+    visit("mode", a.mode, kAnyFinite);
+    visit("value", a.value, kAnyFinite);
+  }
+};
+
+struct ResizeAttrs {
+  Size2d size;
+  Interpolation interpolation = Interpolation::bilinear;
+  Coordinates coordinates = Coordinates::half_pixel;
+  Rounding rounding = Rounding::round_prefer_ceil;  // of "nearest"
+
+  template <class Self, class Visit>
+  static void fields(Self& a, Visit&& visit) {
+    visit("size", a.size, required(kSizes));
+    visit("interpolation", a.interpolation, kAnyFinite);
+    visit("coordinates", a.coordinates, kAnyFinite);
+    visit("rounding", a.rounding, kAnyFinite);
+  }
+};
+
+struct GatherAttrs {
+  dim_t axis = 0;
+
+  template <class Self, class Visit>
+  static void fields(Self& a, Visit&& visit) {
+    visit("axis", a.axis, kAnyFinite);
+  }
+};
+
 struct ReshapeAttrs {
   Shape shape;  // of rank 0: that of `like`, or one row for each sample
 
@@ -265,11 +311,11 @@ struct AdamAttrs {
   }
 };
 
-using Attrs =
-    std::variant<NoAttrs, InputAttrs, ParameterAttrs, Conv2dAttrs, Conv2dTransposeAttrs,
-                 Pool2dAttrs, Upsample2dAttrs, SliceAttrs, ConcatenateAttrs, StridedSliceAttrs,
-                 ReshapeAttrs, ActivationAttrs, DropoutAttrs, BatchNormAttrs, MovingAverageAttrs,
-                 LossAttrs, MetricAttrs, SgdAttrs, AdamAttrs>;
+using Attrs = std::variant<NoAttrs, InputAttrs, ParameterAttrs, Conv2dAttrs, Conv2dTransposeAttrs,
+                           Pool2dAttrs, Upsample2dAttrs, SliceAttrs, ConcatenateAttrs,
+                           StridedSliceAttrs, TransposeAttrs, PadAttrs, ResizeAttrs, GatherAttrs,
+                           ReshapeAttrs, ActivationAttrs, DropoutAttrs, BatchNormAttrs,
+                           MovingAverageAttrs, LossAttrs, MetricAttrs, SgdAttrs, AdamAttrs>;
 
 // visit(name, field, bounds) for each attribute, in the order in which callers may give them.
 template <class AnyAttrs, class Visit>

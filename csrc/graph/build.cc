@@ -126,6 +126,18 @@ class Reader {
   void take(const char* name, const AttrValue& value, MetricKind& field) {
     field = metric_kind(as<std::string>(name, value, "a name").c_str());
   }
+  void take(const char* name, const AttrValue& value, PadMode& field) {
+    field = pad_mode(as<std::string>(name, value, "a name").c_str());
+  }
+  void take(const char* name, const AttrValue& value, Interpolation& field) {
+    field = interpolation(as<std::string>(name, value, "a name").c_str());
+  }
+  void take(const char* name, const AttrValue& value, Coordinates& field) {
+    field = coordinates(as<std::string>(name, value, "a name").c_str());
+  }
+  void take(const char* name, const AttrValue& value, Rounding& field) {
+    field = rounding(as<std::string>(name, value, "a name").c_str());
+  }
   void take(const char* name, const AttrValue& value, DType& field) {
     field = dtype_named(as<std::string>(name, value, "a name").c_str());
   }

@@ -49,6 +49,13 @@ enum class OpKind : std::uint8_t {
   slice_channels_backward,
   slice,  // some of every axis
   slice_backward,
+  transpose,
+  pad,
+  pad_backward,  // of mirrored pixels; that of a constant is a slice
+  resize,        // images
+  resize_backward,
+  gather,
+  gather_backward,
   upsample2d,  // nearest
   upsample2d_backward,
   activation,

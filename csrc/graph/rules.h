@@ -18,6 +18,9 @@ struct AxisRange {
 };
 AxisRange slice_range(const Node& node, int axis);
 
+// The number of an axis that may be given from the end. Throws where x has no such axis.
+int checked_axis(const Node& node, dim_t axis, const Shape& x);
+
 // Appends the gradient of a bias that was added to the node's output.
 void bias_gradient(GradientTape& tape, const Node& node, ValueId bias, ValueId dy);
 

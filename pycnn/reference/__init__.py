@@ -11,13 +11,17 @@ from .conv2d import *
 from .conv2d_transpose import *
 from .dense import *
 from .elementwise import *
+from .gather import *
 from .init import *
 from .loss import *
 from .metric import *
+from .pad import *
 from .pool2d import *
+from .resize import *
 from .rng import *
 from .slice import *
 from .softmax import *
+from .transpose import *
 from .update import *
 from .upsample2d import *
 from .window import *

@@ -31,6 +31,20 @@ void add_rows(const float* x, dim_t x_pitch, float* y, dim_t y_pitch, dim_t rows
   for (dim_t row = 0; row < rows; ++row, x += x_pitch, y += y_pitch) add<V>(y, x, y, count);
 }
 
+template <class V>
+void weighted_sum(const WeightedTerm* terms, dim_t term_count, const float* x, float* y,
+                  dim_t count, bool adds) noexcept {
+  for_vectors<V>(
+      count, [&](dim_t i, auto... mask) __attribute__((always_inline)) {
+        V sum = V::zero();
+        for (dim_t k = 0; k < term_count; ++k) {
+          sum = fma(V::set1(terms[k].weight), V::load(x + terms[k].at + i, mask...), sum);
+        }
+        if (adds) sum = V::load(y + i, mask...) + sum;
+        sum.store(y + i, mask...);
+      });
+}
+
 template <class V, template <class> class F>
 void activation(const float* x, float* y, dim_t count, float alpha) noexcept {
   map<V>(F<V>(alpha), count, y, x);
@@ -100,6 +114,7 @@ constexpr EltwiseKernels make_kernels(FunctionList<Functions...>) {
       .add = add<V>,
       .copy_rows = copy_rows<V>,
       .add_rows = add_rows<V>,
+      .weighted_sum = weighted_sum<V>,
       .activation = {activation<V, Functions>...},
       .activation_gradient = {activation_gradient<V, Functions>...},
       .dropout = dropout<V>,
