@@ -80,6 +80,15 @@ def test_every_order(axes, isa):
     check(Order((2, 19, 34, 50), (0, *axes)), 1, Setting(isa))
 
 
+def test_large_ones_are_streamed(isa):
+    """Past the caches, where the rows of y are whole cache lines; the edges are not."""
+    x = np.arange(2 * 1040 * 530, dtype=np.float32).reshape(2, 1040, 530)
+    for count in (1, 3):
+        setting = Setting(isa, threads=count)
+        y = run(lambda g, v: [g.transpose(v["x"], (0, 2, 1))], {"x": x}, {}, setting)[0]
+        np.testing.assert_array_equal(y, x.transpose(0, 2, 1))
+
+
 CHECKS = [Check(check, orders(), PICKED)]
 
 

@@ -10,8 +10,9 @@
 namespace pycnn {
 namespace {
 
-constexpr dim_t kBlock = 8192;  // floats in a task, as in elementwise ops
-constexpr dim_t kTile = 16;     // a side of what is transposed at once: cache lines of 16 floats
+constexpr dim_t kBlock = 8192;        // floats in a task, as in elementwise ops
+constexpr dim_t kStreamed = 1 << 20;  // larger boxes are not kept in caches
+constexpr dim_t kTile = 16;  // a side of what is transposed at once: cache lines of 16 floats
 
 using Counts = std::array<dim_t, BoxCopy::kMost>;
 
@@ -53,7 +54,7 @@ BoxCopy collapsed(std::span<const BoxAxis> axes, dim_t from, dim_t to,
   return op;
 }
 
-// Elements along each axis that a task has: squares of the two closest, then as the memory of y.
+// Elements along each axis that a task has: of the two closest, then as the memory of y.
 Counts blocks_of(const BoxCopy& op) noexcept {
   Counts block;
   block.fill(1);
@@ -67,18 +68,21 @@ Counts blocks_of(const BoxCopy& op) noexcept {
   };
   take(op.rank - 1, left);
   if (op.near != op.rank - 2) {
-    dim_t side = 1;
-    while (4 * side * side <= left) side *= 2;
-    take(op.rank - 2, side);
-    take(op.near, left);
+    dim_t side = kTile;  // what is streamed leaves at once: long reads are all that counts
+    while (!op.streams && 4 * side * side <= left) side *= 2;
+    take(op.near, left / side);
+    take(op.rank - 2, left);
   }
   for (int axis = op.rank - 2; axis >= 0; --axis) take(axis, left);
   return block;
 }
 
-// Rows of y are columns of x.
-void transpose_plane(const BoxAxis& near, dim_t nears, const BoxAxis& row, dim_t rows,
-                     const float* x, float* y) noexcept {
+// Single elements, of two axes; steps of 1 make rows of y from columns of x.
+void copy_plane(const BoxCopy& op, const BoxAxis& near, dim_t nears, const BoxAxis& row, dim_t rows,
+                const float* x, float* y) noexcept {
+  if (near.from == 1 && row.to == 1) {
+    return op.kernels->transpose(x, row.from, y, near.to, rows, nears, op.streams);
+  }
   for (dim_t i0 = 0; i0 < nears; i0 += kTile) {
     for (dim_t j0 = 0; j0 < rows; j0 += kTile) {
       const dim_t i1 = std::min(i0 + kTile, nears), j1 = std::min(j0 + kTile, rows);
@@ -105,7 +109,7 @@ void copy_part(const BoxCopy& op, const Counts& counts, int axis, const float* x
   const bool apart = op.near != axis;
   const BoxAxis plane = apart ? op.axes[near] : BoxAxis{};
   const dim_t nears = apart ? counts[near] : 1, run = counts[at + 1];
-  if (run == 1) return transpose_plane(plane, nears, here, counts[at], x, y);
+  if (run == 1) return copy_plane(op, plane, nears, here, counts[at], x, y);
   for (dim_t i = 0; i < nears; ++i) {
     op.kernels->copy_rows(x + i * plane.from, here.from, y + i * plane.to, here.to, counts[at],
                           run);
@@ -122,6 +126,20 @@ dim_t elements_of(const BoxCopy& op) noexcept {
   dim_t product = 1;
   for (int a = 0; a < op.rank; ++a) product *= op.axes[static_cast<std::size_t>(a)].count;
   return product;
+}
+
+// What of y lies before and between the runs of the box that begins at `at`, from `end` on, where
+// what is filled or will be copied ends. Returns the new end.
+dim_t fill_gaps(const BoxCopy& op, int axis, dim_t at, dim_t end, float fill, float* y) noexcept {
+  const BoxAxis& here = op.axes[static_cast<std::size_t>(axis)];
+  if (axis == op.rank - 1) {
+    std::fill_n(y + end, at - end, fill);
+    return at + here.count;
+  }
+  for (dim_t i = 0; i < here.count; ++i) {
+    end = fill_gaps(op, axis + 1, at + i * here.to, end, fill, y);
+  }
+  return end;
 }
 
 // What of the box lies in y's part of one task, `to` from its first float. No element, maybe.
@@ -155,7 +173,9 @@ BoxCopy part_of(const BoxPlace& op, dim_t task) noexcept {
 
 BoxCopy make_box_copy(std::span<const BoxAxis> axes, dim_t from, dim_t to, Isa isa) {
   assert(axes.size() <= std::size_t{kMaxRank});
-  return collapsed(axes, from, to, &eltwise_kernels(isa));
+  BoxCopy op = collapsed(axes, from, to, &eltwise_kernels(isa));
+  op.streams = elements_of(op) >= kStreamed;
+  return op;
 }
 
 void copy_box(const BoxCopy& op, const float* x, float* y, Worker& worker) noexcept {
@@ -217,7 +237,9 @@ void place_box(const BoxPlace& op, float fill, const float* x, float* y, Worker&
       const dim_t count = std::min(op.block, split.extent - first) * op.inner;
       float* part = y + (task / cuts * split.extent + first) * op.inner;
       const BoxCopy box = part_of(op, task);
-      if (elements_of(box) < count) std::fill_n(part, count, fill);
+      const bool scattered = box.axes[static_cast<std::size_t>(box.rank - 1)].count <= 1;
+      const dim_t filled = scattered ? 0 : fill_gaps(box, 0, box.to, 0, fill, part);
+      std::fill_n(part + filled, count - filled, fill);
       if (elements_of(box) > 0) copy_part(box, counts_of(box), 0, x + box.from, part + box.to);
     }
   });

@@ -27,6 +27,7 @@ struct BoxCopy {
   std::array<BoxAxis, kMost> axes{};
   int rank = 0, near = 0;
   dim_t from = 0, to = 0;  // of the first element
+  bool streams = false;    // past the caches
   const EltwiseKernels* kernels = nullptr;
 };
 // axes: of y, outermost first; y is dense, so that their `to` falls. from and to: where the element

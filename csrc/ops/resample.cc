@@ -9,7 +9,8 @@ namespace pycnn {
 namespace {
 
 constexpr dim_t kBlock = 8192;  // floats in a task, as in elementwise ops
-constexpr dim_t kTerms = 256;   // that are summed at once; longer sums are sums of such sums
+constexpr dim_t kShortRun = 16;
+constexpr dim_t kTerms = 256;  // that are summed at once; longer sums are sums of such sums
 
 bool is_copy(const AxisSums& axis) {
   return axis.is_identity() ||
@@ -75,20 +76,23 @@ std::vector<Resample::Stretch> stretches_of(const AxisSums& axis, dim_t pitch) {
   return stretches;
 }
 
-// The terms of one output pixel, passed on to the kernel whenever there are kTerms.
-class Pixel {
+// Sums over the first axes, of `run` floats; the terms go to the kernel whenever there are kTerms.
+class OuterSum {
  public:
-  Pixel(const Resample& op, const dim_t* index, const float* x, float* y)
-      : op_(op), index_(index), x_(x), y_(y) {}
+  OuterSum(const Resample& op, std::size_t axes, dim_t run, const dim_t* index, const float* x)
+      : op_(op), axes_(axes), run_(run), index_(index), x_(x) {}
 
-  void sum() noexcept {
+  // Where `index` says.
+  void operator()(float* y) noexcept {
+    y_ = y;
+    adds_ = false;
     add_axis(0, {0, 1.0f});
     if (count_ > 0 || !adds_) flush();
   }
 
  private:
   void add_axis(std::size_t axis, WeightedTerm outer) noexcept {
-    if (axis == op_.axes.size()) {
+    if (axis == axes_) {
       if (count_ == kTerms) flush();
       terms_[static_cast<std::size_t>(count_++)] = outer;
       return;
@@ -105,15 +109,17 @@ class Pixel {
     }
   }
   void flush() noexcept {
-    op_.kernels->weighted_sum(terms_.data(), count_, x_, y_, op_.run, adds_);
+    op_.kernels->weighted_sum(terms_.data(), count_, x_, y_, run_, adds_);
     count_ = 0;
     adds_ = true;
   }
 
   const Resample& op_;
+  const std::size_t axes_;
+  const dim_t run_;
   const dim_t* index_;
   const float* x_;
-  float* y_;
+  float* y_ = nullptr;
   std::array<WeightedTerm, kTerms> terms_;
   dim_t count_ = 0;
   bool adds_ = false;
@@ -137,6 +143,21 @@ dim_t copy_stretch(const Resample& op, const dim_t* index, dim_t most, const flo
     op.kernels->copy_rows(x + from, step, y, op.run, pixels, op.run);
   }
   return pixels;
+}
+
+// Outputs first ... first + count - 1 of the last axis, from the row that the others made.
+void sum_along(const AxisSums& axis, dim_t run, dim_t first, dim_t count, const float* row,
+               float* y) noexcept {
+  for (dim_t i = first; i < first + count; ++i, y += run) {
+    const auto at = static_cast<std::size_t>(i);
+    const WeightedTerm* terms = axis.terms.data() + axis.begin[at];
+    const dim_t term_count = axis.begin[at + 1] - axis.begin[at];
+    for (dim_t c = 0; c < run; ++c) {
+      float sum = 0;
+      for (dim_t k = 0; k < term_count; ++k) sum += terms[k].weight * row[terms[k].at + c];
+      y[c] = sum;
+    }
+  }
 }
 
 }  // namespace
@@ -217,6 +238,7 @@ Resample make_resample(std::vector<AxisSums> axes, Isa isa) {
     pitch *= axes[axis].in;
   }
   if (std::ranges::all_of(axes, is_copy)) op.stretches = stretches_of(axes.back(), op.pitch.back());
+  op.by_rows = op.stretches.empty() && op.run < kShortRun && axes.size() > 1;
   op.axes = std::move(axes);
   return op;
 }
@@ -224,10 +246,13 @@ Resample make_resample(std::vector<AxisSums> axes, Isa isa) {
 void resample(const Resample& op, const float* x, float* y, Worker& worker) noexcept {
   assert(x != nullptr && y != nullptr && x != y);
   const dim_t block = std::max<dim_t>(1, kBlock / op.run), last = op.axes.back().out;
+  const std::size_t axes = op.by_rows ? op.axes.size() - 1 : op.axes.size();
+  float* const row = worker.scratch_floats();
   worker.parallel_for(ceil_div(op.pixels, block), [&](dim_t begin, dim_t end) noexcept {
     const dim_t behind = std::min(end * block, op.pixels);
+    std::array<dim_t, kMaxRank> index;
+    OuterSum sum(op, axes, op.by_rows ? op.scratch_floats() : op.run, index.data(), x);
     for (dim_t pixel = begin * block; pixel < behind;) {
-      std::array<dim_t, kMaxRank> index;
       dim_t rest = pixel;
       for (std::size_t axis = op.axes.size(); axis-- > 0;) {
         index[axis] = rest % op.axes[axis].out;
@@ -238,8 +263,12 @@ void resample(const Resample& op, const float* x, float* y, Worker& worker) noex
       while (pixel < stop) {
         float* out = y + pixel * op.run;
         dim_t made = 1;
-        if (op.stretches.empty()) {
-          Pixel(op, index.data(), x, out).sum();
+        if (op.by_rows) {
+          made = stop - pixel;
+          sum(row);
+          sum_along(op.axes.back(), op.run, along, made, row, out);
+        } else if (op.stretches.empty()) {
+          sum(out);
         } else {
           made = copy_stretch(op, index.data(), stop - pixel, x, out);
         }

@@ -43,7 +43,10 @@ struct Resample {
   dim_t run = 1;                        // floats that stay together
   dim_t pixels = 1;                     // such runs of y
   std::vector<Stretch> stretches = {};  // of the last axis, where all are copies; else none
+  bool by_rows = false;  // short runs: whole rows of x are summed first, then along the last axis
   const EltwiseKernels* kernels = nullptr;
+
+  dim_t scratch_floats() const { return by_rows ? axes.back().in * run : 0; }  // per thread
 };
 // axes: outermost first, all of them.
 Resample make_resample(std::vector<AxisSums> axes, Isa isa);

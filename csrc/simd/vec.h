@@ -3,6 +3,8 @@
 // F32x8 (avx2.h) and F32x16 (avx512.h) repeat.
 //   load / store with a mask touch no byte of an inactive lane, and load puts 0 there.
 //   max, min return b where either is NaN; reduce_add adds lane i and lane i + w, w = lanes/2 .. 1.
+//   stream stores past the caches, to memory aligned to the vector; order_streams() makes what was
+//   streamed visible before what is stored later.
 //   masks combine with & | ~; Bits are the same lanes as 32-bit integers.
 // Everything is in an anonymous namespace: an inline function shared between files built with
 // different ISA flags would be merged by the linker into one that may not run everywhere.
@@ -89,6 +91,8 @@ struct Portable {
     return y;
   }
   void store(float* p) const { __builtin_memcpy(p, &v, sizeof v); }
+  void stream(float* p) const { store(p); }
+  static void order_streams() {}
   void store(float* p, Mask mask) const {
     for (int i = 0; i < L; ++i) {
       if (mask[i]) p[i] = v[i];

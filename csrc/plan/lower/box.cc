@@ -48,6 +48,7 @@ void add_copy(Lowering& plan, const FusedNode& node, std::span<const BoxAxis> ax
 void add_resample(Lowering& plan, const FusedNode& node, std::vector<AxisSums> axes) {
   const BufferId x = plan.buffer_of(node.inputs[0]), y = plan.buffer_of(node.outputs[0]);
   const auto op = std::make_shared<const Resample>(make_resample(std::move(axes), plan.isa()));
+  plan.need_scratch(op->scratch_floats());
   plan.add_step(node, [=](RunContext& run, Worker& worker) {
     resample(*op, run.floats(x), run.floats(y), worker);
   });
