@@ -136,6 +136,8 @@ def test_bad_arguments():
     ):
         with pytest.raises(ValueError, match=message):
             graph.pad(x, pads, mode=mode)
+    with pytest.raises(ShapeError, match="pad: a mirrored axis must have <= 16777216 elements"):
+        graph.pad(x, (0, 0, 2**31 - 1, 2, 0, 0), mode="symmetric")
     with pytest.raises(ValueError, match="pad: value must be finite, got"):
         graph.pad(x, (0,) * 6, value=float("inf"))
     for value in (0.5, 2.0**31):

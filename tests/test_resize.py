@@ -167,10 +167,12 @@ def test_bad_arguments():
         graph.resize(x, size=(0, 2))
     with pytest.raises(ValueError, match="resize: size must be <= 2147483647, got"):
         graph.resize(x, size=(2**31, 2))
-    with pytest.raises(ShapeError, match="resize: height and width of x must be <= 2147483647"):
+    with pytest.raises(ShapeError, match="resize: height and width must be <= 16777216, got"):
         graph.resize(wide, size=(2, 2))
     with pytest.raises(ShapeError, match=r"resize: x must be \(None, H, W, C\), got"):
         graph.resize(graph.input("row", (None, 3)), size=(2, 2))
+    with pytest.raises(ShapeError, match="resize: height and width must be <= 16777216, got"):
+        graph.resize(x, size=(2, 2**24 + 1))
     for name, choices in (
         ("interpolation", "nearest, bilinear"),
         ("coordinates", "half_pixel, align_corners, asymmetric, pytorch_half_pixel"),

@@ -34,7 +34,7 @@ constexpr Bounds completed(Bounds bounds) {
 }
 constexpr Bounds kAnyFinite, kNotNegative{0}, kFraction{0, 1}, kProperFraction{0, 1, true};
 constexpr Bounds kSizes{1, double{kMaxExtent}}, kPads{0, double{kMaxExtent}};
-constexpr Bounds kCount{1}, kIndex{0}, kSteps{-double{kMaxExtent}, double{kMaxExtent}};
+constexpr Bounds kCount{1}, kIndex{0};
 
 // A list of integers: one or two for each axis.
 class Integers {
@@ -164,7 +164,7 @@ struct StridedSliceAttrs {
   static void fields(Self& a, Visit&& visit) {
     visit("start", a.start, required(kIndex));
     visit("count", a.count, required(kAnyFinite));
-    visit("steps", a.steps, kSteps);
+    visit("steps", a.steps, kAnyFinite);
   }
 };
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // pad: a border of a constant or of mirrored elements, as np.pad makes it.
+#include <algorithm>
 #include <array>
 #include <cmath>
 
@@ -21,6 +22,10 @@ void check_axis(const Node& node, const Shape& x, int axis) {
     PYCNN_CHECK_VALUE(mode != PadMode::reflect || std::max(before, after) < extent, op,
                       ": pads must be less than the ", extent, " elements of axis ", axis,
                       " to reflect, got ", before, " and ", after);
+    const bool mirrors = mode != PadMode::constant && before + after > 0;
+    PYCNN_CHECK_SHAPE(!mirrors || before + extent + after <= kMaxTable, op,
+                      ": a mirrored axis must ", "have <= ", kMaxTable, " elements, got ",
+                      before + extent + after);
   }
 }
 

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// resize: images (None, H, W, C) of another height and width; see Coordinates and Rounding.
+// resize: images (None, H, W, C) of another height and width; see Coordinates and Rounding. The
+// defaults, also with "nearest", are those of keras.ops.image.resize without antialiasing.
+#include <algorithm>
+
 #include "graph/check.h"
 #include "graph/rules.h"
 
@@ -8,9 +11,10 @@ namespace {
 
 Shape output_shape(const Node& node, const Shape& x) {
   check_images(node, "x", x);
-  PYCNN_CHECK_SHAPE(x[1] <= kMaxExtent && x[2] <= kMaxExtent, name_of(node.op),
-                    ": height and width of x must be <= ", kMaxExtent, ", got ", x.text());
   const Size2d size = node.attrs_as<ResizeAttrs>().size;
+  PYCNN_CHECK_SHAPE(std::max({x[1], x[2], size.h, size.w}) <= kMaxTable, name_of(node.op),
+                    ": height and width must be <= ", kMaxTable, ", got ", x.text(), " and (",
+                    size.h, ", ", size.w, ")");
   return {kBatch, size.h, size.w, x[3]};
 }
 

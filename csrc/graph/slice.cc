@@ -17,7 +17,9 @@ void check_axis(const Node& node, const Shape& x, int axis, const AxisRange& ran
                       range.first, ", ", range.count, ", ", range.step);
     return;
   }
-  PYCNN_CHECK_VALUE(range.step != 0, op, ": steps must not be 0, got 0 for axis ", axis);
+  PYCNN_CHECK_VALUE(range.step != 0 && range.step >= -kMaxExtent && range.step <= kMaxExtent, op,
+                    ": steps must not be 0 nor beyond ", kMaxExtent, ", got ", range.step,
+                    " for axis ", axis);
   PYCNN_CHECK_VALUE(range.count >= 1, op, ": count must be >= 1, got ", range.count, " for axis ",
                     axis);
   const dim_t room = range.step > 0 ? extent - 1 - range.first : range.first;
