@@ -121,10 +121,74 @@ class Graph:
         self, x: int, like: int | None = None, *, shape: Sequence[int | None] = (), name: str = ""
     ) -> int: ...
     def add(self, a: int, b: int, *, name: str = "") -> int: ...
-    def concatenate(self, inputs: Sequence[int], *, name: str = "") -> int: ...
+    def concatenate(self, inputs: Sequence[int], *, axis: int = -1, name: str = "") -> int: ...
     def slice_channels(self, x: int, first: int, *, count: int, name: str = "") -> int: ...
     def slice_channels_backward(
         self, dy: int, x: int, first: int, *, count: int, name: str = ""
+    ) -> int: ...
+    def slice(
+        self,
+        x: int,
+        start: Sequence[int],
+        *,
+        count: Sequence[int | None],
+        steps: Sequence[int] = (),
+        name: str = "",
+    ) -> int: ...
+    def slice_backward(
+        self,
+        dy: int,
+        x: int,
+        start: Sequence[int],
+        *,
+        count: Sequence[int | None],
+        steps: Sequence[int] = (),
+        name: str = "",
+    ) -> int: ...
+    def transpose(self, x: int, axes: Sequence[int], *, name: str = "") -> int: ...
+    def pad(
+        self,
+        x: int,
+        pads: Sequence[int],
+        *,
+        mode: str = "constant",
+        value: float = 0.0,
+        name: str = "",
+    ) -> int: ...
+    def pad_backward(
+        self,
+        dy: int,
+        x: int,
+        pads: Sequence[int],
+        *,
+        mode: str = "constant",
+        value: float = 0.0,
+        name: str = "",
+    ) -> int: ...
+    def resize(
+        self,
+        x: int,
+        size: tuple[int, int],
+        *,
+        interpolation: str = "bilinear",
+        coordinates: str = "half_pixel",
+        rounding: str = "round_prefer_ceil",
+        name: str = "",
+    ) -> int: ...
+    def resize_backward(
+        self,
+        dy: int,
+        x: int,
+        size: tuple[int, int],
+        *,
+        interpolation: str = "bilinear",
+        coordinates: str = "half_pixel",
+        rounding: str = "round_prefer_ceil",
+        name: str = "",
+    ) -> int: ...
+    def gather(self, x: int, indices: int, *, axis: int = 0, name: str = "") -> int: ...
+    def gather_backward(
+        self, dy: int, indices: int, x: int, *, axis: int = 0, name: str = ""
     ) -> int: ...
     def upsample2d(self, x: int, size: tuple[int, int], *, name: str = "") -> int: ...
     def upsample2d_backward(

@@ -98,7 +98,90 @@ def test_slice_channels(isa, case, seed):
     check_slice(case, seed, Setting(isa))
 
 
-CHECKS = [Check(check_concatenate, parts(), PICKED), Check(check_slice, parts(), PICKED)]
+@dataclass(frozen=True)
+class Stack:
+    """Inputs that differ along another axis than the last."""
+
+    shape: tuple[int, ...]
+    axis: int
+    extents: tuple[int, ...]
+
+
+@st.composite
+def stacks(draw) -> Stack:
+    shape = [draw(st.sampled_from(EXTENTS[:8])) for _ in range(draw(st.integers(2, 4)))]
+    axis = draw(st.integers(0, len(shape) - 2)) + 1
+    many = draw(st.lists(st.sampled_from(EXTENTS[:8]), min_size=2, max_size=4))
+    shape = (draw(st.integers(1, 4)), *shape)
+    return Stack(shape, axis - draw(st.sampled_from((0, len(shape)))), tuple(many))
+
+
+STACKED = [
+    Stack((1, 1, 1), 1, (1, 1)),
+    Stack((4, 1, 60, 61), 1, (3, 2)),  # several tasks
+    Stack((2, 9, 1, 7), -2, (8, 1, 17)),
+    Stack((2, 1, 9000), 1, (1, 2)),  # a row is longer than a block
+    Stack((3, 2, 1, 3, 2, 1, 2, 3), 5, (4, 3)),
+]
+
+
+def check_other_axes(case: Stack, seed: int, setting: Setting) -> None:
+    shapes = []
+    for extent in case.extents:
+        shape = list(case.shape)
+        shape[case.axis] = extent
+        shapes.append(shape)
+    arrays = {f"x{i}": small_integers(s, seed, i) for i, s in enumerate(shapes)}
+    expected = reference.concatenate(list(arrays.values()), case.axis)
+    probe = Probe.of(expected, seed)
+
+    def build(graph: _core.Graph, v: dict[str, int]) -> list[int]:
+        inputs = [v[name] for name in arrays]
+        y = graph.concatenate(inputs, axis=case.axis)
+        loss = probe.loss(graph, v, y)
+        return [y, *(i for i in graph.gradients(loss, inputs) if i is not None)]
+
+    y, *gradients = run(build, {**arrays, **probe.inputs}, probe.parameters, setting)
+    assert_equal(y, expected, "y")
+    parts = np.split(probe.dy, np.cumsum(case.extents)[:-1], axis=case.axis)
+    for i, (got, part) in enumerate(zip(gradients, parts, strict=True)):
+        assert_equal(got, part, f"gradient {i}")
+
+
+@pytest.mark.parametrize("case", STACKED, ids=str)
+@pytest.mark.parametrize("count", [1, 3])
+def test_picked_axes(case, count, isa):
+    check_other_axes(case, 0, Setting(isa, threads=count))
+
+
+@given(stacks(), seeds)
+def test_other_axes(isa, case, seed):
+    check_other_axes(case, seed, Setting(isa))
+
+
+def test_the_gradient_along_the_last_axis_is_a_slice_of_channels():
+    graph = _core.Graph()
+    x = graph.input("x", (None, 4, 3))
+    for axis, op in ((-1, "slice_channels"), (2, "slice_channels"), (1, "slice"), (-2, "slice")):
+        y = graph.concatenate([x, x], axis=axis)
+        t = graph.input(f"t{axis}", graph.shape(y))
+        graph.gradients(graph.loss("mean_squared_error", t, y), [x])
+        assert [node["op"] for node in graph.nodes()[-3:]] == [op, op, "add"]
+
+
+def test_integers_are_joined(isa):
+    x = np.array([[2**31 - 1, -1], [5, -(2**31)]], np.int32)
+    net = Net(lambda g, v: [g.concatenate([v["x"], v["x"]])], {"x": x}, {}, Setting(isa))
+    y = np.zeros((2, 4), np.int32)
+    net.run(outputs=[y])
+    np.testing.assert_array_equal(y, np.concatenate([x, x], axis=1))
+
+
+CHECKS = [
+    Check(check_concatenate, parts(), PICKED),
+    Check(check_slice, parts(), PICKED),
+    Check(check_other_axes, stacks(), STACKED),
+]
 
 
 @pytest.mark.parametrize("memory", GUARDS)
@@ -147,6 +230,16 @@ def test_bad_arguments():
         graph.concatenate([graph.parameter("w", (3,)), row])
     with pytest.raises(ValueError, match=r"inputs\[1\] is value 99"):
         graph.concatenate([x, 99])
+    for axis, message in (
+        (0, "concatenate: axis must not be the batch axis, got 0"),
+        (-3, "concatenate: axis must not be the batch axis, got -3"),
+        (3, r"concatenate: axis must be in -3\.\.2 for x \(None, 4, 3\), got 3"),
+        (-(2**63), r"concatenate: axis must be in -3\.\.2 for x"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            graph.concatenate([x, x], axis=axis)
+    with pytest.raises(ShapeError, match=r"inputs\[1\] must have shape .None, 5, 3., got"):
+        graph.concatenate([x, graph.input("z", (None, 5, 2))], axis=1)
     for first, count in ((0, 4), (-1, 2), (3, 1), (0, 0), (2**62, 2**62), (1, -(2**63))):
         with pytest.raises(ValueError, match=r"must (lie in the 3 channels of x|be >= [01]), got"):
             graph.slice_channels(x, first=first, count=count)

@@ -33,7 +33,7 @@ BELOW["bind"] = set(BELOW)
 MAX_FILE, MAX_FUNCTION, MAX_LINE = 400, 60, 100
 
 # path -> why the file may be longer; path::function -> why the function may be longer
-EXCEPTIONS: dict[str, str] = {}
+EXCEPTIONS: dict[str, str] = {"pycnn/_core.pyi": "a method for each op, which tests/stub.py writes"}
 
 CPP = {".h", ".hpp", ".cc", ".c", ".cu"}
 PYTHON = {".py", ".pyi"}

@@ -93,7 +93,7 @@ def build_nodes(case: Case, graph: _core.Graph, v: dict[str, int]) -> list[int]:
 
 
 def net_of(case: Case, setting: Setting, seed: int, keep_all: bool) -> Net:
-    N, H, C = case.shape
+    N, _, C = case.shape
     inputs = {"x": random_array(case.shape, seed), "s": random_array((N, 1, 1), seed, 1)}
     parameters = {"w": random_array((C,), seed, 2)}
 

@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).parent / "fuzz"))
 from graph_runs import Case
 
 OPS = _core.ops()
+FLIP = (1, 1, -1, -1)
 
 
 def again(graph: _core.Graph) -> _core.Graph:
@@ -47,6 +48,10 @@ def classifier() -> _core.Graph:
     y = g.conv2d_transpose(y, g.parameter("u", (2, 3, 6, 6)), strides=(2, 3), padding="same")
     y = g.concatenate([g.max_pool2d(y, pool_size=(2, 2), strides=(2, 1)), y_of(g, y)])
     y = g.slice_channels(y, first=2, count=7)
+    y = g.slice(y, start=(0, 0, *(n - 1 for n in g.shape(y)[2:])), count=g.shape(y), steps=FLIP)
+    y = g.concatenate([y, g.transpose(g.transpose(y, axes=(0, 2, 3, 1)), (0, 3, 1, 2))], axis=1)
+    y = g.pad(g.pad(y, pads=(0, 0, 1, 0, 0, 1, 0, 0), mode="reflect"), pads=(0,) * 8, value=0.5)
+    y = g.resize(y, size=(9, 8), interpolation="nearest", rounding="floor")
     y = g.avg_pool2d(y, pool_size=(3, 2), strides=(1, 1), padding=(1, 0, 0, 1))
     y = g.upsample2d(y, size=(2, 1))
     y = g.add(y, g.dropout(y, rate=0.25, stream=3))
@@ -68,6 +73,9 @@ def classifier() -> _core.Graph:
     softmax = g.softmax(g.dense(g.conv2d(x, g.parameter("p", (1, 1, 4, 4))), q))
     second = g.loss("mean_squared_error", g.input("s", (None, 9, 8, 5)), softmax)
     g.gradients(second, [softmax, q, x])
+    table = g.parameter("table", (6, 3))
+    rows = g.gather(table, g.input("rows", (None,), "int32"))
+    g.gradients(g.loss("mean_squared_error", t, rows), [table])
     return g
 
 

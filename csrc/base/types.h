@@ -63,6 +63,27 @@ MetricKind metric_kind(const char* name);
 enum class ReduceKind : std::uint8_t { sum, mean, max, min, arg_max, arg_min };
 const char* name_of(ReduceKind kind);
 ReduceKind reduce_kind(const char* name);
+enum class PadMode : std::uint8_t { constant, reflect, symmetric };  // as np.pad
+const char* name_of(PadMode mode);
+PadMode pad_mode(const char* name);
+
+enum class Interpolation : std::uint8_t { nearest, bilinear };
+const char* name_of(Interpolation interpolation);
+Interpolation interpolation(const char* name);
+
+// Where pixel i of `out` lies among those of `in`, and which one is the nearest. ONNX' names.
+enum class Coordinates : std::uint8_t {
+  half_pixel,          // (i + 1/2) * in / out - 1/2
+  align_corners,       // i * (in - 1) / (out - 1), 0 where out is 1
+  asymmetric,          // i * in / out
+  pytorch_half_pixel,  // half_pixel, 0 where out is 1
+};
+const char* name_of(Coordinates coordinates);
+Coordinates coordinates(const char* name);
+
+enum class Rounding : std::uint8_t { floor, ceil, round_prefer_floor, round_prefer_ceil };
+const char* name_of(Rounding rounding);
+Rounding rounding(const char* name);
 
 // The names of all values of the argument's type, in order.
 std::span<const char* const> names_like(DType);
@@ -70,5 +91,9 @@ std::span<const char* const> names_like(ActivationKind);
 std::span<const char* const> names_like(LossKind);
 std::span<const char* const> names_like(MetricKind);
 std::span<const char* const> names_like(ReduceKind);
+std::span<const char* const> names_like(PadMode);
+std::span<const char* const> names_like(Interpolation);
+std::span<const char* const> names_like(Coordinates);
+std::span<const char* const> names_like(Rounding);
 
 }  // namespace pycnn

@@ -11,9 +11,12 @@ AttrValue to_attribute(const std::string& name, py::handle value) {
     const bool texts = py::len(value) > 0 && py::isinstance<py::str>(*value.begin());
     if (texts) return cast_or_refuse<std::vector<std::string>>(value, name, "texts");
     std::vector<dim_t> numbers;
+    bool has_batch = false;
     for (const py::handle item : value) {
+      has_batch |= item.is_none();
       numbers.push_back(item.is_none() ? kBatch : cast_or_refuse<dim_t>(item, name, "integers"));
     }
+    if (has_batch) return Extents{std::move(numbers)};
     return numbers;
   }
   if (PyIndex_Check(value.ptr()))
@@ -28,14 +31,19 @@ AttrValue to_attribute(const std::string& name, py::handle value) {
 }
 
 py::object to_python(const AttrValue& value) {
-  if (const auto* numbers = std::get_if<std::vector<dim_t>>(&value)) {
-    py::list list;
-    for (const dim_t number : *numbers) {
-      list.append(number == kBatch ? py::object(py::none()) : py::int_(number));
-    }
-    return list;
-  }
-  return std::visit([](const auto& v) -> py::object { return py::cast(v); }, value);
+  return std::visit(
+      [](const auto& v) -> py::object {
+        if constexpr (std::is_same_v<decltype(v), const Extents&>) {
+          py::list list;
+          for (const dim_t number : v.numbers) {
+            list.append(number == kBatch ? py::object(py::none()) : py::int_(number));
+          }
+          return list;
+        } else {
+          return py::cast(v);
+        }
+      },
+      value);
 }
 
 py::dict to_python(const AttrValues& values) {

@@ -20,7 +20,8 @@ T cast_or_refuse(py::handle value, const std::string& where, const char* expecte
   }
 }
 
-// Numbers, names, and lists of integers, None among them for the batch axis. TypeError for others.
+// Numbers, names, lists of integers, and extents: None among them is the batch axis. TypeError for
+// others.
 AttrValue to_attribute(const std::string& name, py::handle value);
 py::object to_python(const AttrValue& value);
 py::dict to_python(const AttrValues& values);

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cassert>
 #include <limits>
 #include <span>
 #include <variant>
@@ -36,25 +37,25 @@ constexpr Bounds kAnyFinite, kNotNegative{0}, kFraction{0, 1}, kProperFraction{0
 constexpr Bounds kSizes{1, double{kMaxExtent}}, kPads{0, double{kMaxExtent}};
 constexpr Bounds kCount{1}, kIndex{0};
 
-// A short list: axes, or numbers for each axis.
+// A list of integers: one or two for each axis.
 class Integers {
  public:
-  static constexpr std::size_t kMost = 2 * kMaxRank;
+  static constexpr std::size_t kMost = 2 * std::size_t{kMaxRank};
 
   Integers() = default;
-  explicit Integers(std::span<const dim_t> items) : size_(items.size()) {
-    PYCNN_CHECK_VALUE(size_ <= kMost, "expected at most ", kMost, " integers, got ", size_);
-    std::copy(items.begin(), items.end(), items_.begin());
+  explicit Integers(std::span<const dim_t> numbers) : size_(numbers.size()) {
+    assert(size_ <= kMost);
+    std::ranges::copy(numbers, numbers_.begin());
   }
   std::size_t size() const { return size_; }
-  bool empty() const { return size_ == 0; }
-  dim_t operator[](std::size_t i) const { return items_[i]; }
-  std::span<const dim_t> items() const { return {items_.data(), size_}; }
-  auto begin() const { return items().begin(); }
-  auto end() const { return items().end(); }
+  dim_t operator[](std::size_t i) const { return numbers_[i]; }
+  std::span<const dim_t> numbers() const { return {numbers_.data(), size_}; }
+  auto begin() const { return numbers().begin(); }
+  auto end() const { return numbers().end(); }
+  bool operator==(const Integers& other) const = default;
 
  private:
-  std::array<dim_t, kMost> items_{};
+  std::array<dim_t, kMost> numbers_{};
   std::size_t size_ = 0;
 };
 
@@ -145,6 +146,74 @@ struct SliceAttrs {
   static void fields(Self& a, Visit&& visit) {
     visit("first", a.first, required(kIndex));
     visit("count", a.count, required(kCount));
+  }
+};
+
+struct ConcatenateAttrs {
+  dim_t axis = -1;
+
+  template <class Self, class Visit>
+  static void fields(Self& a, Visit&& visit) {
+    visit("axis", a.axis, kAnyFinite);
+  }
+};
+
+struct StridedSliceAttrs {
+  Integers start;
+  Shape count;     // elements; the batch axis is whole
+  Integers steps;  // none: all 1
+
+  template <class Self, class Visit>
+  static void fields(Self& a, Visit&& visit) {
+    visit("start", a.start, required(kIndex));
+    visit("count", a.count, required(kAnyFinite));
+    visit("steps", a.steps, kAnyFinite);
+  }
+};
+
+struct TransposeAttrs {
+  Integers axes;  // of x, in the order of y
+
+  template <class Self, class Visit>
+  static void fields(Self& a, Visit&& visit) {
+    visit("axes", a.axes, required(kIndex));
+  }
+};
+
+struct PadAttrs {
+  Integers pads;  // before and after, axis by axis
+  PadMode mode = PadMode::constant;
+  float value = 0;  // of the constant
+
+  template <class Self, class Visit>
+  static void fields(Self& a, Visit&& visit) {
+    visit("pads", a.pads, required(kPads));
+    visit("mode", a.mode, kAnyFinite);
+    visit("value", a.value, kAnyFinite);
+  }
+};
+
+struct ResizeAttrs {
+  Size2d size;
+  Interpolation interpolation = Interpolation::bilinear;
+  Coordinates coordinates = Coordinates::half_pixel;
+  Rounding rounding = Rounding::round_prefer_ceil;  // of "nearest"
+
+  template <class Self, class Visit>
+  static void fields(Self& a, Visit&& visit) {
+    visit("size", a.size, required(kSizes));
+    visit("interpolation", a.interpolation, kAnyFinite);
+    visit("coordinates", a.coordinates, kAnyFinite);
+    visit("rounding", a.rounding, kAnyFinite);
+  }
+};
+
+struct GatherAttrs {
+  dim_t axis = 0;
+
+  template <class Self, class Visit>
+  static void fields(Self& a, Visit&& visit) {
+    visit("axis", a.axis, kAnyFinite);
   }
 };
 
@@ -273,10 +342,12 @@ struct AdamAttrs {
   }
 };
 
-using Attrs = std::variant<NoAttrs, InputAttrs, ParameterAttrs, Conv2dAttrs, Conv2dTransposeAttrs,
-                           Pool2dAttrs, Upsample2dAttrs, SliceAttrs, ReshapeAttrs, ActivationAttrs,
-                           DropoutAttrs, MapAttrs, ReduceAttrs, BatchNormAttrs, MovingAverageAttrs,
-                           LossAttrs, MetricAttrs, SgdAttrs, AdamAttrs>;
+using Attrs =
+    std::variant<NoAttrs, InputAttrs, ParameterAttrs, Conv2dAttrs, Conv2dTransposeAttrs,
+                 Pool2dAttrs, Upsample2dAttrs, SliceAttrs, ConcatenateAttrs, StridedSliceAttrs,
+                 TransposeAttrs, PadAttrs, ResizeAttrs, GatherAttrs, ReshapeAttrs, ActivationAttrs,
+                 DropoutAttrs, MapAttrs, ReduceAttrs, BatchNormAttrs, MovingAverageAttrs, LossAttrs,
+                 MetricAttrs, SgdAttrs, AdamAttrs>;
 
 // visit(name, field, bounds) for each attribute, in the order in which callers may give them.
 template <class AnyAttrs, class Visit>

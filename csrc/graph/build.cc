@@ -23,6 +23,13 @@ std::string text_of(const AttrValue& value) {
     std::string operator()(const std::vector<std::string>& v) const {
       return concat("a list of ", v.size(), " texts");
     }
+    std::string operator()(const Extents& v) const {
+      std::string text;
+      for (const dim_t number : v.numbers) {
+        text += (text.empty() ? "" : ", ") + (number == kBatch ? "None" : concat(number));
+      }
+      return "(" + text + ")";
+    }
   };
   return std::visit(Text(), value);
 }
@@ -85,11 +92,17 @@ class Reader {
     field = {numbers[0], numbers[1], numbers[2], numbers[3]};
   }
   void take(const char* name, const AttrValue& value, Shape& field) {
-    const auto& numbers = as<std::vector<dim_t>>(name, value, "a list of extents");
-    field = Shape(numbers);
+    if (const auto* extents = std::get_if<Extents>(&value)) {
+      field = Shape(extents->numbers);
+    } else {
+      field = Shape(as<std::vector<dim_t>>(name, value, "a list of extents"));
+    }
   }
   void take(const char* name, const AttrValue& value, Integers& field) {
-    field = Integers(as<std::vector<dim_t>>(name, value, "a list of integers"));
+    const auto& numbers = as<std::vector<dim_t>>(name, value, "a list of integers");
+    PYCNN_CHECK_VALUE(numbers.size() <= Integers::kMost, op_.name, ": ", name, " must be at most ",
+                      Integers::kMost, " integers, got ", numbers.size());
+    field = Integers(numbers);
   }
   void take(const char* name, const AttrValue& value, Expression& field) {
     field = parse_expression(as<std::vector<std::string>>(name, value, "a list of lines"));
@@ -122,6 +135,18 @@ class Reader {
   void take(const char* name, const AttrValue& value, ReduceKind& field) {
     field = reduce_kind(as<std::string>(name, value, "a name").c_str());
   }
+  void take(const char* name, const AttrValue& value, PadMode& field) {
+    field = pad_mode(as<std::string>(name, value, "a name").c_str());
+  }
+  void take(const char* name, const AttrValue& value, Interpolation& field) {
+    field = interpolation(as<std::string>(name, value, "a name").c_str());
+  }
+  void take(const char* name, const AttrValue& value, Coordinates& field) {
+    field = coordinates(as<std::string>(name, value, "a name").c_str());
+  }
+  void take(const char* name, const AttrValue& value, Rounding& field) {
+    field = rounding(as<std::string>(name, value, "a name").c_str());
+  }
   void take(const char* name, const AttrValue& value, DType& field) {
     field = dtype_named(as<std::string>(name, value, "a name").c_str());
   }
@@ -142,10 +167,10 @@ struct Writer {
     values.emplace_back(name, std::vector<dim_t>{v.top, v.bottom, v.left, v.right});
   }
   void operator()(const char* name, const Shape& v, const Bounds&) const {
-    values.emplace_back(name, std::vector<dim_t>(v.dims().begin(), v.dims().end()));
+    values.emplace_back(name, Extents{{v.dims().begin(), v.dims().end()}});
   }
   void operator()(const char* name, const Integers& v, const Bounds&) const {
-    values.emplace_back(name, std::vector<dim_t>(v.begin(), v.end()));
+    values.emplace_back(name, std::vector<dim_t>(v.numbers().begin(), v.numbers().end()));
   }
   void operator()(const char* name, const Expression& v, const Bounds&) const {
     values.emplace_back(name, to_text(v));

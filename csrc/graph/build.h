@@ -12,10 +12,15 @@
 
 namespace pycnn {
 
-// Expressions are lists of lines, see base/expression.h. Sizes and pads are lists: (h, w) and (top,
-// bottom, left, right); the batch axis of a shape is kBatch; kinds and types are names.
-using AttrValue =
-    std::variant<bool, dim_t, double, std::string, std::vector<dim_t>, std::vector<std::string>>;
+// Extents of which the first may be kBatch.
+struct Extents {
+  std::vector<dim_t> numbers;
+};
+// Sizes and pads are lists: (h, w) and (top, bottom, left, right); shapes are extents, or a list
+// where they have no batch axis; expressions are lists of lines (base/expression.h); kinds and
+// types are names.
+using AttrValue = std::variant<bool, dim_t, double, std::string, std::vector<dim_t>, Extents,
+                               std::vector<std::string>>;
 using AttrValues = std::vector<std::pair<std::string, AttrValue>>;
 
 // Graph::add with attributes by name. Throws Error(value) for one that the op does not have, that

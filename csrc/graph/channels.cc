@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// Ops that move channels, the last axis: concatenate, slice_channels.
+// concatenate, and ops that move channels, the last axis: slice_channels.
 #include "graph/check.h"
 #include "graph/rules.h"
 
 namespace pycnn {
 namespace {
 
-Shape with_channels(const Shape& shape, dim_t channels) {
+Shape with_extent(const Shape& shape, int axis, dim_t extent) {
   std::vector<dim_t> dims(shape.dims().begin(), shape.dims().end());
-  dims.back() = channels;
+  dims[static_cast<std::size_t>(axis)] = extent;
   return Shape(dims);
 }
 
@@ -17,34 +17,53 @@ Shape slice_shape(const Node& node, const Shape& x) {
   check_rows(node, "x", x);
   PYCNN_CHECK_VALUE(first <= x[-1] - count, name_of(node.op), ": first and count must lie in the ",
                     x[-1], " channels of x, got ", first, " and ", count);
-  return with_channels(x, count);
+  return with_extent(x, x.rank() - 1, count);
 }
 
-// concatenate: y[..., first_i + c] = x_i[..., c]
+// concatenate: along one axis, one input behind the other
 
 Inferred infer_concatenate(const Graph& graph, const Node& node) {
-  dim_t channels = 0;
+  const Shape& like = graph.shape(node.inputs[0]);
+  const DType dtype = check_movable(graph, node, "inputs[0]", node.inputs[0]);
+  check_rows(node, "inputs[0]", like);
+  const int axis = checked_axis(node, node.attrs_as<ConcatenateAttrs>().axis, like);
+  PYCNN_CHECK_VALUE(axis >= 1, "concatenate: axis must not be the batch axis, got ",
+                    node.attrs_as<ConcatenateAttrs>().axis);
+  dim_t extent = 0;
   for (std::size_t i = 0; i < node.inputs.size(); ++i) {
     const std::string name = concat("inputs[", i, "]");
-    const ValueId v = node.inputs[i];
-    const Shape& x = graph.shape(v);
+    const Value& value = graph.value(node.inputs[i]);
+    const Shape& x = value.shape;
+    PYCNN_CHECK(value.dtype == dtype, ErrorKind::dtype, "concatenate: ", name, " must be ",
+                name_of(dtype), ", got ", name_of(value.dtype));
     check_rows(node, name.c_str(), x);
-    check_shape(node, name.c_str(), with_channels(graph.shape(node.inputs[0]), x[-1]), x);
-    PYCNN_CHECK_SHAPE(x[-1] <= kMaxExtent, "concatenate: ", name, " has ", x[-1], " channels");
-    channels += x[-1];
+    const dim_t own = x.rank() == like.rank() ? x[axis] : like[axis];
+    check_shape(node, name.c_str(), with_extent(like, axis, own), x);
+    PYCNN_CHECK_SHAPE(own <= kMaxExtent, "concatenate: ", name, " has ", own,
+                      axis == x.rank() - 1 ? " channels" : " elements along the axis");
+    extent += own;
   }
-  return {.shapes = {with_channels(graph.shape(node.inputs[0]), channels)}};
+  return {.shapes = {with_extent(like, axis, extent)}, .dtypes = {dtype}};
 }
 
 void concatenate_gradient(GradientTape& tape, const Node& node, ValueId dy) {
+  Graph& graph = tape.graph();
+  const Shape y = graph.shape(dy);
+  const int axis = checked_axis(node, node.attrs_as<ConcatenateAttrs>().axis, y);
   dim_t first = 0;
   for (const ValueId x : node.inputs) {
-    const dim_t count = tape.graph().shape(x)[-1];
-    if (tape.needs(x)) {
+    const Shape shape = graph.shape(x);
+    if (tape.needs(x) && axis == y.rank() - 1) {
+      const SliceAttrs channels{first, shape[axis]};
+      tape.accumulate(x, graph.add(OpKind::slice_channels, channels, {dy}, node.name));
+    } else if (tape.needs(x)) {
+      std::array<dim_t, kMaxRank> start{};
+      start[static_cast<std::size_t>(axis)] = first;
+      const Integers from({start.data(), y.dims().size()});
       tape.accumulate(
-          x, tape.graph().add(OpKind::slice_channels, SliceAttrs{first, count}, {dy}, node.name));
+          x, graph.add(OpKind::slice, StridedSliceAttrs{from, shape, {}}, {dy}, node.name));
     }
-    first += count;
+    first += shape[axis];
   }
 }
 
@@ -69,11 +88,19 @@ void slice_channels_gradient(GradientTape& tape, const Node& node, ValueId dy) {
 
 }  // namespace
 
+int checked_axis(const Node& node, dim_t axis, const Shape& x) {
+  const dim_t rank = x.rank();
+  PYCNN_CHECK_VALUE(axis >= -rank && axis < rank, name_of(node.op), ": axis must be in ", -rank,
+                    "..", rank - 1, " for x ", x.text(), ", got ", axis);
+  return static_cast<int>(axis < 0 ? axis + rank : axis);
+}
+
 std::span<const OpDefinition> channels_ops() {
   static const OpDefinition rows[] = {
       {.kind = OpKind::concatenate,
        .name = "concatenate",
-       .inputs = {{"inputs", Presence::repeated}},
+       .inputs = {{"inputs", Presence::repeated, std::nullopt}},
+       .attrs = ConcatenateAttrs{},
        .infer = infer_concatenate,
        .gradient = concatenate_gradient},
       {.kind = OpKind::slice_channels,

@@ -45,6 +45,13 @@ class FieldCheck {
           concat("top ", pad.top, ", bottom ", pad.bottom, ", left ", pad.left, ", right ",
                  pad.right));
   }
+  void operator()(const char* name, const Integers& list, const Bounds& bounds) const {
+    if (list.size() == 0) return;
+    const auto [least, most] = std::ranges::minmax(list.numbers());
+    std::string text;
+    for (const dim_t number : list.numbers()) text += (text.empty() ? "" : ", ") + concat(number);
+    check(name, least, most, bounds, "(" + text + ")");
+  }
   template <class Number>
     requires std::is_arithmetic_v<Number>
   void operator()(const char* name, Number number, const Bounds& bounds) const {
@@ -122,6 +129,20 @@ void check_images(const Node& node, const char* argument, const Shape& got) {
 void check_rows(const Node& node, const char* argument, const Shape& got) {
   PYCNN_CHECK_SHAPE(got.rank() >= 2 && got.has_batch(), name_of(node.op), ": ", argument,
                     " must be (None, ..., C), got ", got.text());
+}
+
+DType check_movable(const Graph& graph, const Node& node, const char* argument, ValueId value) {
+  const DType got = graph.value(value).dtype;
+  PYCNN_CHECK(got == DType::f32 || got == DType::i32, ErrorKind::dtype, name_of(node.op), ": ",
+              argument, " must be float32 or int32, got ", name_of(got));
+  return got;
+}
+
+void check_per_axis(const Node& node, const char* argument, std::size_t got, const Shape& shape,
+                    std::size_t each) {
+  const std::size_t expected = each * static_cast<std::size_t>(shape.rank());
+  PYCNN_CHECK_VALUE(got == expected, name_of(node.op), ": ", argument, " must be ", expected,
+                    " numbers for x ", shape.text(), ", got ", got);
 }
 
 void check_windows(const Node& node, const Conv2dShape& shape) {

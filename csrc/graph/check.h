@@ -18,6 +18,12 @@ void check_shape(const Node& node, const char* argument, const Shape& expected, 
 void check_images(const Node& node, const char* argument, const Shape& got);  // (None, H, W, C)
 void check_rows(const Node& node, const char* argument, const Shape& got);    // (None, ..., C)
 
+// Of values that are only moved: float32 or int32. Returns it.
+DType check_movable(const Graph& graph, const Node& node, const char* argument, ValueId value);
+// One number for each axis of a shape, `each` times.
+void check_per_axis(const Node& node, const char* argument, std::size_t got, const Shape& shape,
+                    std::size_t each = 1);
+
 // At least one window fits: P() and Q() of the shape are valid and >= 1 afterwards. Pooling fills
 // in the fields it has and leaves the rest at 1. The attributes have been checked.
 void check_windows(const Node& node, const Conv2dShape& shape);

@@ -44,9 +44,18 @@ enum class OpKind : std::uint8_t {
   global_avg_pool2d_backward,
   reshape,  // flatten and its gradient: the same memory
   add,
-  concatenate,     // along the last axis
+  concatenate,
   slice_channels,  // some of the last axis
   slice_channels_backward,
+  slice,  // some of every axis
+  slice_backward,
+  transpose,
+  pad,
+  pad_backward,  // of mirrored pixels; that of a constant is a slice
+  resize,        // images
+  resize_backward,
+  gather,
+  gather_backward,
   upsample2d,  // nearest
   upsample2d_backward,
   map,     // an expression over elements

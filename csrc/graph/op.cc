@@ -10,7 +10,8 @@ namespace pycnn {
 // Each family's rows, defined in the file of its name; input and parameter in graph.cc.
 using Family = std::span<const OpDefinition>();
 Family graph_ops, conv2d_ops, conv2d_transpose_ops, dense_ops, pool2d_ops, elementwise_ops, map_ops,
-    channels_ops, upsample2d_ops, softmax_ops, batchnorm_ops, loss_ops, update_ops;
+    channels_ops, slice_ops, transpose_ops, pad_ops, resize_ops, gather_ops, upsample2d_ops,
+    softmax_ops, batchnorm_ops, loss_ops, update_ops;
 
 namespace {
 
@@ -20,7 +21,8 @@ std::vector<OpDefinition> make_table() {
   std::vector<OpDefinition> table;
   for (Family* family :
        {graph_ops, conv2d_ops, conv2d_transpose_ops, dense_ops, pool2d_ops, elementwise_ops,
-        map_ops, channels_ops, upsample2d_ops, softmax_ops, batchnorm_ops, loss_ops, update_ops}) {
+        map_ops, channels_ops, slice_ops, transpose_ops, pad_ops, resize_ops, gather_ops,
+        upsample2d_ops, softmax_ops, batchnorm_ops, loss_ops, update_ops}) {
     const std::span<const OpDefinition> rows = family();
     table.insert(table.end(), rows.begin(), rows.end());
   }

@@ -12,6 +12,18 @@ Conv2dShape conv2d_shape(const Node& node, const Shape& x, const Shape& w);
 Conv2dShape conv2d_transpose_shape(const Node& node, const Shape& x, const Shape& w);
 Pool2dShape pool2d_shape(const Node& node, const Shape& x);
 
+// What a slice takes of one axis; count is kBatch for the batch axis.
+struct AxisRange {
+  dim_t first, count, step;
+};
+AxisRange slice_range(const Node& node, int axis);
+
+// The number of an axis that may be given from the end. Throws where x has no such axis.
+int checked_axis(const Node& node, dim_t axis, const Shape& x);
+
+// Elements along an axis that is mirrored or resized: plans hold a table of them.
+constexpr dim_t kMaxTable = dim_t{1} << 24;
+
 // Appends the gradient of a bias that was added to the node's output.
 void bias_gradient(GradientTape& tape, const Node& node, ValueId bias, ValueId dy);
 

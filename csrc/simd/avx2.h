@@ -169,6 +169,8 @@ struct F32x8 {
   static F32x8 load(const float* p) { return {_mm256_loadu_ps(p)}; }
   static F32x8 load(const float* p, Mask mask) { return {_mm256_maskload_ps(p, mask)}; }
   void store(float* p) const { _mm256_storeu_ps(p, v); }
+  void stream(float* p) const { _mm256_stream_ps(p, v); }
+  static void order_streams() { _mm_sfence(); }
   // The mask is a tail_mask. In pieces, since vmaskmovps stores take 18 cycles on Zen 1 to 3.
   void store(float* p, Mask mask) const {
     const int n =

@@ -151,6 +151,8 @@ struct F32x16 {
   static F32x16 load(const float* p) { return {_mm512_loadu_ps(p)}; }
   static F32x16 load(const float* p, Mask mask) { return {_mm512_maskz_loadu_ps(mask, p)}; }
   void store(float* p) const { _mm512_storeu_ps(p, v); }
+  void stream(float* p) const { _mm512_stream_ps(p, v); }
+  static void order_streams() { _mm_sfence(); }
   void store(float* p, Mask mask) const { _mm512_mask_storeu_ps(p, mask, v); }
 
   static F32x16 load_u8(const std::uint8_t* p, dim_t n) {

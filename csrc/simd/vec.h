@@ -6,6 +6,8 @@
 //   masks combine with & | ^ ~; Bits are the same lanes as 32-bit integers.
 //   Doubles are as many lanes in double precision, for what float cannot hold; their masks are a
 //   type of their own, for select alone.
+//   stream stores past the caches, to memory aligned to the vector; order_streams() makes what was
+//   streamed visible before what is stored later.
 // Everything is in an anonymous namespace: an inline function shared between files built with
 // different ISA flags would be merged by the linker into one that may not run everywhere.
 #pragma once
@@ -136,6 +138,8 @@ struct Portable {
     return y;
   }
   void store(float* p) const { __builtin_memcpy(p, &v, sizeof v); }
+  void stream(float* p) const { store(p); }
+  static void order_streams() {}
   void store(float* p, Mask mask) const {
     for (int i = 0; i < L; ++i) {
       if (mask[i]) p[i] = v[i];

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ops that move channels, the last axis."""
+"""concatenate, and ops that move channels, the last axis."""
 
 from __future__ import annotations
 
@@ -17,15 +17,20 @@ __all__ = [
 ]
 
 
-def concatenate(inputs: Sequence[ArrayLike]) -> Array:
-    """y[..., :C_0] = inputs[0], the next C_1 channels inputs[1], ... Shape: (..., sum of C_i)"""
+def concatenate(inputs: Sequence[ArrayLike], axis: int = -1) -> Array:
+    """One input behind the other along the axis. Shape: (..., sum of C_i) for the last one"""
     op = "concatenate"
     arrays = [float64(x) for x in inputs]
     if len(arrays) < 2 or min(x.ndim for x in arrays) < 2:
         raise bad_argument(op, "inputs", "2 or more arrays of rank >= 2", [a.shape for a in arrays])
+    rank = arrays[0].ndim
+    if axis % rank == 0:
+        raise bad_argument(op, "axis", "another one than that of the batch", axis)
+    axis = integer(op, "axis", axis, -rank, rank - 1) % rank
     for i, x in enumerate(arrays):
-        shape(op, f"inputs[{i}]", x.shape[:-1], arrays[0].shape[:-1])
-    return np.concatenate(arrays, axis=-1)
+        like = (*arrays[0].shape[:axis], *x.shape[axis : axis + 1], *arrays[0].shape[axis + 1 :])
+        shape(op, f"inputs[{i}]", x.shape, like)
+    return np.concatenate(arrays, axis=axis)
 
 
 def _slice(op: str, channels: int, first: int, count: int) -> slice:

@@ -6,6 +6,10 @@
 //   activation_gradient  dx = dy * f'(x), with f' expressed by y
 //   copy_rows            y[row][i] = x[row][i], i < count, rows x_pitch and y_pitch floats apart
 //   add_rows             y[row][i] += x[row][i], likewise
+//   transpose            y[j][i] = x[i][j], i < rows, j < columns; y is apart from x, and written
+//                        past the caches where `streams` and its lines are whole
+//   weighted_sum         y[i] = sum over k of terms[k].weight * x[terms[k].at + i], in their order;
+//                        added to y[i] where `adds`. No terms make 0. y is apart from x
 //   dropout              y = u >= rate ? x / (1 - rate) : 0, u as in base/rng.h
 #pragma once
 
@@ -21,6 +25,11 @@ struct DropoutKey {
   float rate = 0;
 };
 
+struct WeightedTerm {
+  dim_t at = 0;
+  float weight = 1;
+};
+
 constexpr dim_t kDropoutAlign = 64;  // 4 words of 16 counters
 
 struct EltwiseKernels {
@@ -32,6 +41,10 @@ struct EltwiseKernels {
   using Rows = void (*)(const float* x, dim_t x_pitch, float* y, dim_t y_pitch, dim_t rows,
                         dim_t count) noexcept;
   Rows copy_rows, add_rows;
+  void (*transpose)(const float* x, dim_t x_pitch, float* y, dim_t y_pitch, dim_t rows,
+                    dim_t columns, bool streams) noexcept;
+  void (*weighted_sum)(const WeightedTerm* terms, dim_t term_count, const float* x, float* y,
+                       dim_t count, bool adds) noexcept;
   Map activation[kActivationKinds];  // by ActivationKind
   MapGradient activation_gradient[kActivationKinds];
   // x[0] is element `first` of the stream, a multiple of kDropoutAlign.

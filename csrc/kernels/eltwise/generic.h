@@ -10,6 +10,8 @@
 namespace pycnn {
 namespace {
 
+constexpr int kLine = 16;  // floats of a cache line
+
 template <class V>
 void add(const float* a, const float* b, float* y, dim_t count) noexcept {
   map<V>([](V u, V v) { return u + v; }, count, y, a, b);
@@ -29,6 +31,69 @@ void add_rows(const float* x, dim_t x_pitch, float* y, dim_t y_pitch, dim_t rows
               dim_t count) noexcept {
   assert(rows <= 1 || y_pitch >= count);  // a pitch of x may be 0
   for (dim_t row = 0; row < rows; ++row, x += x_pitch, y += y_pitch) add<V>(y, x, y, count);
+}
+
+// A square of whole cache lines, by way of one that lies together: each line of x is read, and each
+// of y written, at once, however many of them share a set of the cache.
+template <class V>
+void transpose_lines(const float* x, dim_t x_pitch, float* y, dim_t y_pitch,
+                     bool streams) noexcept {
+  static_assert(kLine % V::lanes == 0);
+  alignas(64) std::uint32_t square[kLine][kLine], stream[4 * V::lanes];
+  for (int i = 0; i < kLine; i += 4, x += 4 * x_pitch) {
+    for (int j = 0; j < kLine; j += V::lanes) {
+      typename V::Bits a = bits(V::load(x + j)), b = bits(V::load(x + x_pitch + j));
+      typename V::Bits c = bits(V::load(x + 2 * x_pitch + j)),
+                       d = bits(V::load(x + 3 * x_pitch + j));
+      interleave(a, b, c, d);
+      a.store(stream), b.store(stream + V::lanes);
+      c.store(stream + 2 * V::lanes), d.store(stream + 3 * V::lanes);
+      for (int k = 0; k < V::lanes; ++k) {
+        __builtin_memcpy(&square[j + k][i], stream + 4 * k, 4 * sizeof(float));
+      }
+    }
+  }
+  for (int j = 0; j < kLine; ++j, y += y_pitch) {
+    for (int i = 0; i < kLine; i += V::lanes) {
+      const V line = V::from_bits(V::Bits::load(&square[j][i]));
+      streams ? line.stream(y + i) : line.store(y + i);
+    }
+  }
+}
+
+template <class V>
+void transpose(const float* x, dim_t x_pitch, float* y, dim_t y_pitch, dim_t rows, dim_t columns,
+               bool streams) noexcept {
+  streams &= reinterpret_cast<std::uintptr_t>(y) % (kLine * sizeof(float)) == 0;
+  streams &= y_pitch % kLine == 0;
+  for (dim_t i0 = 0; i0 < rows; i0 += kLine) {
+    for (dim_t j0 = 0; j0 < columns; j0 += kLine) {
+      const float* from = x + i0 * x_pitch + j0;
+      float* to = y + j0 * y_pitch + i0;
+      const dim_t height = rows - i0, width = columns - j0;
+      if (height >= kLine && width >= kLine) {
+        transpose_lines<V>(from, x_pitch, to, y_pitch, streams);
+        continue;
+      }
+      for (dim_t j = 0; j < width && j < kLine; ++j) {
+        for (dim_t i = 0; i < height && i < kLine; ++i) to[j * y_pitch + i] = from[i * x_pitch + j];
+      }
+    }
+  }
+  if (streams) V::order_streams();
+}
+
+template <class V>
+void weighted_sum(const WeightedTerm* terms, dim_t term_count, const float* x, float* y,
+                  dim_t count, bool adds) noexcept {
+  for_vectors<V>(count, [&](dim_t i, auto... mask) __attribute__((always_inline)) {
+    V sum = V::zero();
+    for (dim_t k = 0; k < term_count; ++k) {
+      sum = fma(V::set1(terms[k].weight), V::load(x + terms[k].at + i, mask...), sum);
+    }
+    if (adds) sum = V::load(y + i, mask...) + sum;
+    sum.store(y + i, mask...);
+  });
 }
 
 template <class V, template <class> class F>
@@ -73,6 +138,8 @@ constexpr EltwiseKernels make_kernels(FunctionList<Functions...>) {
       .add = add<V>,
       .copy_rows = copy_rows<V>,
       .add_rows = add_rows<V>,
+      .transpose = transpose<V>,
+      .weighted_sum = weighted_sum<V>,
       .activation = {activation<V, Functions>...},
       .activation_gradient = {activation_gradient<V, Functions>...},
       .dropout = dropout<V>,

@@ -8,7 +8,7 @@
 namespace pycnn {
 namespace {
 
-void lower_concatenate(Lowering& plan, const FusedNode& node) {
+void join_channels(Lowering& plan, const FusedNode& node) {
   const Matrix y_shape = as_matrix(plan.shape_of(node.outputs[0]));
   const BufferId y = plan.buffer_of(node.outputs[0]);
   std::vector<std::pair<ChannelCopy, BufferId>> parts;
@@ -28,7 +28,7 @@ void lower_concatenate(Lowering& plan, const FusedNode& node) {
 }  // namespace
 
 void lower_channels(Lowering& plan, const FusedNode& node) {
-  if (node.op == OpKind::concatenate) return lower_concatenate(plan, node);
+  if (node.op == OpKind::concatenate) return join_channels(plan, node);
   const auto& [first, count] = node.attrs_as<SliceAttrs>();
   const bool forward = node.op == OpKind::slice_channels;
   const Matrix whole = as_matrix(plan.shape_of(forward ? node.inputs[0] : node.outputs[0]));

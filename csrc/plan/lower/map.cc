@@ -63,8 +63,8 @@ void lower_reduce(Lowering& plan, const FusedNode& node) {
   Shape shape;
   for (const MapInput& input : inputs) shape = *broadcast_shape(shape, input.shape);
   Buffers from = buffers_of(plan, node);
-  const std::vector<Fold> folds = make_folds(attrs.kind, attrs.expression, shape,
-                                             attrs.axes.items(), inputs, plan.batch(), plan.isa());
+  const std::vector<Fold> folds = make_folds(
+      attrs.kind, attrs.expression, shape, attrs.axes.numbers(), inputs, plan.batch(), plan.isa());
   for (std::size_t i = 0; i < folds.size(); ++i) {
     const Fold& op = folds[i];
     const bool last = i + 1 == folds.size();

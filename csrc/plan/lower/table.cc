@@ -9,7 +9,8 @@ namespace pycnn {
 // Each defined in its family's file.
 LoweringRule lower_conv2d, lower_conv2d_transpose, lower_dense, lower_bias_backward, lower_pool2d,
     lower_global_pool2d, lower_map, lower_reduce, lower_add, lower_activation, lower_dropout,
-    lower_channels, lower_upsample2d, lower_softmax, lower_batch_norm, lower_loss, lower_metric,
+    lower_channels, lower_concatenate, lower_slice, lower_transpose, lower_pad, lower_resize,
+    lower_gather, lower_upsample2d, lower_softmax, lower_batch_norm, lower_loss, lower_metric,
     lower_update;
 
 namespace {
@@ -46,9 +47,18 @@ constexpr Row kRows[] = {
     {OpKind::activation_backward, lower_activation},
     {OpKind::dropout, lower_dropout},
     {OpKind::dropout_backward, lower_dropout},
-    {OpKind::concatenate, lower_channels},
+    {OpKind::concatenate, lower_concatenate},
     {OpKind::slice_channels, lower_channels},
     {OpKind::slice_channels_backward, lower_channels},
+    {OpKind::slice, lower_slice},
+    {OpKind::slice_backward, lower_slice},
+    {OpKind::transpose, lower_transpose},
+    {OpKind::pad, lower_pad},
+    {OpKind::pad_backward, lower_pad},
+    {OpKind::resize, lower_resize},
+    {OpKind::resize_backward, lower_resize},
+    {OpKind::gather, lower_gather},
+    {OpKind::gather_backward, lower_gather},
     {OpKind::upsample2d, lower_upsample2d},
     {OpKind::upsample2d_backward, lower_upsample2d},
     {OpKind::softmax, lower_softmax},
