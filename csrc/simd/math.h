@@ -193,7 +193,12 @@ template <class V>
   const V p = polynomial(t, V::set1(0.00208454439f), -0.0136916712f, 0.0421148241f, -0.0832389519f,
                          0.124795295f, -0.161351711f, 0.198996231f, -0.249888644f, 0.333327144f,
                          -0.499999881f);
-  return t + fma(t * t, p, max(V::zero(), x));
+  const V far = t + fma(t * t, p, max(V::zero(), x));
+  // Near 0 (t near 1) the roundings add up: log(2) + x/2 + x^2/8 - ..., error 2^-29.
+  const V square = x * x;
+  const V q = polynomial(square, V::set1(3.47222222e-4f), -5.20833333e-3f, 0.125f);
+  const V near = fma(x, V::set1(0.5f), V::set1(0.693147182f)) + square * q;
+  return select(lt(abs(x), V::set1(0.3f)), near, far);
 }
 
 template <class V>

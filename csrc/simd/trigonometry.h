@@ -138,8 +138,9 @@ template <class V>
 template <class V>
 [[gnu::always_inline]] inline V arcsin(V x) {
   const ArcSine<V> a = arc_sine(abs(x));
-  const V two = V::set1(-2.0f);
-  const V big = fma(a.s, two, V::set1(kHalfPi)) + fma(a.rest, two, V::set1(kHalfPiRest));
+  // From the small end: pi/2 - 2s may round at 1 where the result is below it.
+  const V two = V::set1(2.0f);
+  const V big = V::set1(kHalfPi) - fma(a.s, two, fma(a.rest, two, V::set1(-kHalfPiRest)));
   return with_sign(select(a.big, big, a.s + a.rest), x);
 }
 

@@ -1,5 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// The elementary functions as one struct each, in the order of enum Function.
+// The elementary functions as one struct each, in the order of enum Function. Largest error in ULP
+// against double precision: scalar (a product and a sum, no FMA), then with FMA;
+// every 7th of all floats and all around thresholds, or 67 million pairs. The others are exact, or
+// rounded once. By tests/functions.cc.
+//   power    0.51  0.51    log      0.80  0.79    arcsin   1.62  1.62    arccosh  0.50  0.50
+//   hypot    0.50  0.50    log2     1.89  0.97    arccos   1.16  1.16    arctanh  0.52  0.51
+//   arctan2  1.63  1.63    log10    1.89  0.92    arctan   1.27  1.25    sigmoid  1.75  1.67
+//   rsqrt    1.49  1.49    log1p    1.44  1.44    sinh     1.59  1.59    softplus 1.93  1.81
+//   exp      0.80  0.80    sin      1.58  1.58    cosh     1.26  1.26    erf      1.53  1.40
+//   exp2     0.80  0.80    cos      1.59  1.57    tanh     1.34  1.34
+//   expm1    1.57  1.45    tan      1.50  1.50    arcsinh  0.51  0.51
 #pragma once
 
 #include "kernels/expression/expression.h"
