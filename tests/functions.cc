@@ -79,7 +79,7 @@ struct Sweep {
   }
 
   void run() {
-    BlockOperand operands[kMaxArity];
+    BlockOperand operands[kMaxArity] = {};
     for (int k = 0; k < kMaxArity; ++k) operands[k].data = x[k].data();
     for (std::size_t i = 0; i < kBlock; ++i)
       exact[i] = reference(function, x[0][i], x[1][i], x[2][i]);
@@ -235,7 +235,7 @@ void check_runs(Function function, const Level& level) {
   for (dim_t count = 0; count <= 150; count += count < 40 ? 1 : 11) {
     for (int repeated = 0; repeated < 1 << arity; ++repeated) {
       Floats x[kMaxArity];
-      BlockOperand operands[kMaxArity];
+      BlockOperand operands[kMaxArity] = {};
       for (int k = 0; k < arity; ++k) {
         x[k] = reals(std::max(count, kMostLanes));
         if (repeated >> k & 1) x[k].assign(x[k].size(), x[k][0]);
@@ -243,7 +243,7 @@ void check_runs(Function function, const Level& level) {
       }
       Results expected(count), y(count);
       for (dim_t i = 0; i < count; ++i) {  // each alone
-        BlockOperand single[kMaxArity];
+        BlockOperand single[kMaxArity] = {};
         for (int k = 0; k < arity; ++k) single[k].data = x[k].data() + i;
         call(expected.data() + i, single, 1);
       }
