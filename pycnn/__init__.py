@@ -12,7 +12,18 @@ from .ground.openmp import short_waits
 with short_waits():
     from . import _core  # noqa: F401
 
-from . import callbacks, datasets, initializers, layers, limits, losses, metrics, models, optimizers
+from . import (
+    callbacks,
+    datasets,
+    initializers,
+    layers,
+    limits,
+    losses,
+    metrics,
+    models,
+    ops,
+    optimizers,
+)
 from ._core import __version__, isas, num_threads
 from ._predictor import Predictor
 from .errors import (
@@ -51,6 +62,7 @@ __all__ = [
     "metrics",
     "models",
     "num_threads",
+    "ops",
     "optimizers",
     "set_num_threads",
     "set_seed",

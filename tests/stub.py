@@ -50,9 +50,10 @@ def arguments(op: dict[str, Any]) -> Iterator[str]:
     """As the binding takes them: inputs, attributes, name. What must be given comes first."""
     given = [(name, VALUE[presence]) for name, presence in op["inputs"].items()]
     needed = [i for i, (_, kind) in enumerate(given) if "None" not in kind]
+    least = needed[-1] if needed else 0
     for i, (name, kind) in enumerate(given):
         # one that may be absent, before one that may not: None has to be said
-        yield f"{name}: {kind.removesuffix(' = None') if i < needed[-1] else kind}"
+        yield f"{name}: {kind.removesuffix(' = None') if i < least else kind}"
     if op["attributes"]:
         named = [argument(name, attribute) for name, attribute in op["attributes"].items()]
         first = next(iter(op["attributes"].values()))

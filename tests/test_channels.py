@@ -226,8 +226,10 @@ def test_bad_arguments():
         graph.concatenate([x, row])
     with pytest.raises(DTypeError, match=r"inputs\[1\] must be float32, got int32"):
         graph.concatenate([row, label])
-    with pytest.raises(ShapeError, match=r"inputs\[0\] must be \(None, ..., C\), got \(3,\)"):
+    with pytest.raises(ShapeError, match=r"inputs\[1\] must have shape \(3,\), got \(None, 3\)"):
         graph.concatenate([graph.parameter("w", (3,)), row])
+    with pytest.raises(ShapeError, match=r"inputs\[0\] must have an axis, got \(\)"):
+        graph.concatenate([graph.parameter("s", ()), row])
     with pytest.raises(ValueError, match=r"inputs\[1\] is value 99"):
         graph.concatenate([x, 99])
     for axis, message in (

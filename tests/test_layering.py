@@ -77,6 +77,7 @@ FLOORS = (
     {"ground"},
     {"limits", "initializers", "losses", "metrics", "optimizers"},
     {"engine"},
+    {"ops"},
     {"layers"},
     {"callbacks", "summary", "training", "files"},
     {"models", "_predictor"},

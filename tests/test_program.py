@@ -55,7 +55,8 @@ def classifier() -> _core.Graph:
     y = g.avg_pool2d(y, pool_size=(3, 2), strides=(1, 1), padding=(1, 0, 0, 1))
     y = g.upsample2d(y, size=(2, 1))
     y = g.add(y, g.dropout(y, rate=0.25, stream=3))
-    mean = g.reduce([y], "mean", axes=[-1], keepdims=True)
+    mean = g.stop_gradient(g.reduce([y], "mean", axes=[-1], keepdims=True))
+    y = g.map([y, g.constant((7,), values=[0.5] * 7)], ["add x0 x1", "t0"])
     y = g.map([y, mean], ["subtract x0 x1", "multiply t0 0.1", "t1"])
     flat = g.dense(g.reshape(y), g.parameter("v", (int(np.prod(g.shape(y)[1:])), 3)))
     logits = g.add(flat, g.dense(g.global_avg_pool2d(y), g.parameter("z", (7, 3))))
@@ -195,7 +196,7 @@ def test_inputs_that_may_be_absent_may_be_left_out():
 # Ops whose reference goes by the name of what they are asked for.
 BY_KIND = {"loss", "loss_backward", "metric"}
 # What a caller of NumPy does not say, or says otherwise.
-ELSEWHERE = {"input", "parameter"}
+ELSEWHERE = {"input", "parameter", "constant", "stop_gradient"}
 REMEMBERED = {"arg"}  # of the forward pass; the reference finds it in x again
 
 

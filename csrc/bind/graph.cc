@@ -115,6 +115,8 @@ void register_graph(py::module_& m) {
       .def("mark_output", &Graph::mark_output, "value"_a)
       .def(
           "shape", [](const Graph& g, ValueId v) { return to_tuple(g.shape(v)); }, "value"_a)
+      .def(
+          "dtype", [](const Graph& g, ValueId v) { return name_of(g.value(v).dtype); }, "value"_a)
       .def("nodes", &describe)
       .def("program", [](const Graph& g) { return program_to_python(to_program(g)); })
       .def_static(

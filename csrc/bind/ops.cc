@@ -2,6 +2,8 @@
 // One method of Graph for each row of the table of ops, and the table itself.
 #include "bind/ops.h"
 
+#include <algorithm>
+
 namespace pycnn {
 
 AttrValue to_attribute(const std::string& name, py::handle value) {
@@ -10,6 +12,10 @@ AttrValue to_attribute(const std::string& name, py::handle value) {
   if (py::isinstance<py::list>(value) || py::isinstance<py::tuple>(value)) {
     const bool texts = py::len(value) > 0 && py::isinstance<py::str>(*value.begin());
     if (texts) return cast_or_refuse<std::vector<std::string>>(value, name, "texts");
+    const auto is_float = [](py::handle item) { return py::isinstance<py::float_>(item); };
+    if (std::any_of(value.begin(), value.end(), is_float)) {
+      return cast_or_refuse<std::vector<double>>(value, name, "numbers");
+    }
     std::vector<dim_t> numbers;
     bool has_batch = false;
     for (const py::handle item : value) {
@@ -63,6 +69,7 @@ struct TypeText {
   const char* operator()(const Shape&) const { return "Sequence[int | None]"; }
   const char* operator()(const Integers&) const { return "Sequence[int]"; }
   const char* operator()(const Expression&) const { return "Sequence[str]"; }
+  const char* operator()(const std::vector<float>&) const { return "Sequence[float]"; }
   const char* operator()(float) const { return "float"; }
   const char* operator()(bool) const { return "bool"; }
   template <class Integer>
@@ -185,7 +192,9 @@ class Call {
 
 void bind_rows(py::class_<Graph>& graph) {
   for (const OpDefinition& op : op_definitions()) {
-    if (op.inputs.size() == 0 || op.kind == OpKind::loss || op.kind == OpKind::metric) continue;
+    const bool apart = op.kind == OpKind::input || op.kind == OpKind::parameter ||
+                       op.kind == OpKind::loss || op.kind == OpKind::metric;
+    if (apart) continue;
     graph.def(op.name, [&op](Graph& g, const py::args& args, const py::kwargs& kwargs) {
       Call call(op);
       call.take(args, kwargs);

@@ -56,14 +56,15 @@ void check_array(const char* role, std::size_t i, const py::array& array, const 
               std::string(py::str(array.dtype())));
   PYCNN_CHECK_VALUE((array.flags() & py::array::c_style) != 0, "plan.run: ", role, " ", i, " (",
                     value.name, ") must be C-contiguous; use numpy.ascontiguousarray");
+  const bool samples = value.shape.has_batch();
   bool matches = array.ndim() == value.shape.rank();
-  for (int axis = 1; matches && axis < value.shape.rank(); ++axis) {
+  for (int axis = samples ? 1 : 0; matches && axis < value.shape.rank(); ++axis) {
     matches = array.shape(axis) == value.shape[axis];
   }
   PYCNN_CHECK_SHAPE(matches, "plan.run: ", role, " ", i, " (", value.name, "): expected ",
                     value.shape.text(), ", got ", shape_text(array));
-  PYCNN_CHECK_SHAPE(array.shape(0) >= rows, "plan.run: ", role, " ", i, " (", value.name,
-                    "): needs ", rows, " samples, got ", array.shape(0));
+  PYCNN_CHECK_SHAPE(!samples || array.shape(0) >= rows, "plan.run: ", role, " ", i, " (",
+                    value.name, "): needs ", rows, " samples, got ", array.shape(0));
 }
 
 std::vector<const Value*> input_values(const Graph& graph) {

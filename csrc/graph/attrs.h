@@ -9,6 +9,7 @@
 #include <limits>
 #include <span>
 #include <variant>
+#include <vector>
 
 #include "base/expression.h"
 #include "base/shape.h"
@@ -85,6 +86,17 @@ struct ParameterAttrs {
     visit("shape", a.shape, required(kAnyFinite));
     visit("dtype", a.dtype, kAnyFinite);
     visit("trainable", a.trainable, kAnyFinite);
+  }
+};
+
+struct ConstantAttrs {
+  Shape shape;
+  std::vector<float> values;  // as many as the shape has
+
+  template <class Self, class Visit>
+  static void fields(Self& a, Visit&& visit) {
+    visit("shape", a.shape, required(kAnyFinite));
+    visit("values", a.values, required(kAnyFinite));
   }
 };
 
@@ -343,11 +355,11 @@ struct AdamAttrs {
 };
 
 using Attrs =
-    std::variant<NoAttrs, InputAttrs, ParameterAttrs, Conv2dAttrs, Conv2dTransposeAttrs,
-                 Pool2dAttrs, Upsample2dAttrs, SliceAttrs, ConcatenateAttrs, StridedSliceAttrs,
-                 TransposeAttrs, PadAttrs, ResizeAttrs, GatherAttrs, ReshapeAttrs, ActivationAttrs,
-                 DropoutAttrs, MapAttrs, ReduceAttrs, BatchNormAttrs, MovingAverageAttrs, LossAttrs,
-                 MetricAttrs, SgdAttrs, AdamAttrs>;
+    std::variant<NoAttrs, InputAttrs, ParameterAttrs, ConstantAttrs, Conv2dAttrs,
+                 Conv2dTransposeAttrs, Pool2dAttrs, Upsample2dAttrs, SliceAttrs, ConcatenateAttrs,
+                 StridedSliceAttrs, TransposeAttrs, PadAttrs, ResizeAttrs, GatherAttrs,
+                 ReshapeAttrs, ActivationAttrs, DropoutAttrs, MapAttrs, ReduceAttrs, BatchNormAttrs,
+                 MovingAverageAttrs, LossAttrs, MetricAttrs, SgdAttrs, AdamAttrs>;
 
 // visit(name, field, bounds) for each attribute, in the order in which callers may give them.
 template <class AnyAttrs, class Visit>

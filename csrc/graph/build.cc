@@ -20,6 +20,9 @@ std::string text_of(const AttrValue& value) {
       for (const dim_t number : v) text += (text.empty() ? "" : ", ") + concat(number);
       return "(" + text + ")";
     }
+    std::string operator()(const std::vector<double>& v) const {
+      return concat("a list of ", v.size(), " numbers");
+    }
     std::string operator()(const std::vector<std::string>& v) const {
       return concat("a list of ", v.size(), " texts");
     }
@@ -104,6 +107,15 @@ class Reader {
                       Integers::kMost, " integers, got ", numbers.size());
     field = Integers(numbers);
   }
+  void take(const char* name, const AttrValue& value, std::vector<float>& field) {
+    if (const auto* whole = std::get_if<std::vector<dim_t>>(&value)) {
+      field.assign(whole->begin(), whole->end());
+      return;
+    }
+    for (const double number : as<std::vector<double>>(name, value, "a list of numbers")) {
+      field.push_back(to_single(number));
+    }
+  }
   void take(const char* name, const AttrValue& value, Expression& field) {
     field = parse_expression(as<std::vector<std::string>>(name, value, "a list of lines"));
   }
@@ -171,6 +183,9 @@ struct Writer {
   }
   void operator()(const char* name, const Integers& v, const Bounds&) const {
     values.emplace_back(name, std::vector<dim_t>(v.numbers().begin(), v.numbers().end()));
+  }
+  void operator()(const char* name, const std::vector<float>& v, const Bounds&) const {
+    values.emplace_back(name, std::vector<double>(v.begin(), v.end()));
   }
   void operator()(const char* name, const Expression& v, const Bounds&) const {
     values.emplace_back(name, to_text(v));

@@ -20,7 +20,7 @@ struct Extents {
 // where they have no batch axis; expressions are lists of lines (base/expression.h); kinds and
 // types are names.
 using AttrValue = std::variant<bool, dim_t, double, std::string, std::vector<dim_t>, Extents,
-                               std::vector<std::string>>;
+                               std::vector<double>, std::vector<std::string>>;
 using AttrValues = std::vector<std::pair<std::string, AttrValue>>;
 
 // Graph::add with attributes by name. Throws Error(value) for one that the op does not have, that

@@ -25,9 +25,10 @@ Shape slice_shape(const Node& node, const Shape& x) {
 Inferred infer_concatenate(const Graph& graph, const Node& node) {
   const Shape& like = graph.shape(node.inputs[0]);
   const DType dtype = check_movable(graph, node, "inputs[0]", node.inputs[0]);
-  check_rows(node, "inputs[0]", like);
+  PYCNN_CHECK_SHAPE(like.rank() >= 1, "concatenate: inputs[0] must have an axis, got ()");
   const int axis = checked_axis(node, node.attrs_as<ConcatenateAttrs>().axis, like);
-  PYCNN_CHECK_VALUE(axis >= 1, "concatenate: axis must not be the batch axis, got ",
+  PYCNN_CHECK_VALUE(axis >= 1 || !like.has_batch(),
+                    "concatenate: axis must not be the batch axis, got ",
                     node.attrs_as<ConcatenateAttrs>().axis);
   dim_t extent = 0;
   for (std::size_t i = 0; i < node.inputs.size(); ++i) {
@@ -36,7 +37,6 @@ Inferred infer_concatenate(const Graph& graph, const Node& node) {
     const Shape& x = value.shape;
     PYCNN_CHECK(value.dtype == dtype, ErrorKind::dtype, "concatenate: ", name, " must be ",
                 name_of(dtype), ", got ", name_of(value.dtype));
-    check_rows(node, name.c_str(), x);
     const dim_t own = x.rank() == like.rank() ? x[axis] : like[axis];
     check_shape(node, name.c_str(), with_extent(like, axis, own), x);
     PYCNN_CHECK_SHAPE(own <= kMaxExtent, "concatenate: ", name, " has ", own,
@@ -53,7 +53,7 @@ void concatenate_gradient(GradientTape& tape, const Node& node, ValueId dy) {
   dim_t first = 0;
   for (const ValueId x : node.inputs) {
     const Shape shape = graph.shape(x);
-    if (tape.needs(x) && axis == y.rank() - 1) {
+    if (tape.needs(x) && axis == y.rank() - 1 && y.has_batch()) {
       const SliceAttrs channels{first, shape[axis]};
       tape.accumulate(x, graph.add(OpKind::slice_channels, channels, {dy}, node.name));
     } else if (tape.needs(x)) {

@@ -10,6 +10,7 @@ namespace {
 
 Inferred infer_reshape(const Graph& graph, const Node& node) {
   const Shape& x = graph.shape(node.inputs[0]);
+  const DType dtype = graph.value(node.inputs[0]).dtype;
   const Shape& shape = node.attrs_as<ReshapeAttrs>().shape;
   const ValueId like = node.inputs[1];
   PYCNN_CHECK_VALUE(shape.rank() == 0 || !like.has_value(),
@@ -17,13 +18,13 @@ Inferred infer_reshape(const Graph& graph, const Node& node) {
   const dim_t features = x.with_batch(1).count();
   if (shape.rank() == 0 && !like.has_value()) {
     PYCNN_CHECK_SHAPE(x.has_batch(), "reshape: x must be (None, ...), got ", x.text());
-    return {.shapes = {Shape{kBatch, features}}};
+    return {.shapes = {Shape{kBatch, features}}, .dtypes = {dtype}};
   }
   const Shape& target = like.has_value() ? graph.shape(like) : shape;
   PYCNN_CHECK_SHAPE(target.has_batch() == x.has_batch() && target.with_batch(1).count() == features,
                     "reshape: ", like.has_value() ? "like" : "shape",
                     " must have as many elements as ", x.text(), ", got ", target.text());
-  return {.shapes = {target}};
+  return {.shapes = {target}, .dtypes = {dtype}};
 }
 
 void reshape_gradient(GradientTape& tape, const Node& node, ValueId dy) {
@@ -31,6 +32,15 @@ void reshape_gradient(GradientTape& tape, const Node& node, ValueId dy) {
   if (!tape.needs(x)) return;
   tape.accumulate(x, tape.graph().add(OpKind::reshape, ReshapeAttrs{}, {dy, x}, node.name));
 }
+
+// stop_gradient: x, as if it were a constant
+
+Inferred infer_stop_gradient(const Graph& graph, const Node& node) {
+  const Value& x = graph.value(node.inputs[0]);
+  return {.shapes = {x.shape}, .dtypes = {x.dtype}};
+}
+
+void no_gradient(GradientTape&, const Node&, ValueId) {}
 
 // add: y = a + b
 
@@ -97,10 +107,18 @@ std::span<const OpDefinition> elementwise_ops() {
   static const OpDefinition rows[] = {
       {.kind = OpKind::reshape,
        .name = "reshape",
-       .inputs = {{"x"}, {"like", Presence::optional_shape_only}},
+       .inputs = {{"x", Presence::required, std::nullopt},
+                  {"like", Presence::optional_shape_only, std::nullopt}},
        .attrs = ReshapeAttrs{},
+       .is_view = true,
        .infer = infer_reshape,
        .gradient = reshape_gradient},
+      {.kind = OpKind::stop_gradient,
+       .name = "stop_gradient",
+       .inputs = {{"x", Presence::required, std::nullopt}},
+       .is_view = true,
+       .infer = infer_stop_gradient,
+       .gradient = no_gradient},
       {.kind = OpKind::add,
        .name = "add",
        .inputs = {{"a"}, {"b"}},

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "graph/graph.h"
 
+#include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "graph/check.h"
@@ -38,8 +40,6 @@ Inferred infer(const Graph& graph, Node& node) {
 
 Inferred infer_input(const Graph&, const Node& node) {
   const auto& attrs = node.attrs_as<InputAttrs>();
-  PYCNN_CHECK_SHAPE(attrs.shape.has_batch(), title_of(node),
-                    ": shape must lead with the batch axis (None), got ", attrs.shape.text());
   return {.shapes = {attrs.shape}, .dtypes = {attrs.dtype}};
 }
 
@@ -48,6 +48,21 @@ Inferred infer_parameter(const Graph&, const Node& node) {
   PYCNN_CHECK_SHAPE(!shape.has_batch(), title_of(node), ": shape has a batch axis, got ",
                     shape.text());
   return {.shapes = {shape}, .dtypes = {dtype}};
+}
+
+constexpr std::size_t kMostConstants = 65536;  // more are weights, and belong into a parameter
+
+Inferred infer_constant(const Graph&, const Node& node) {
+  const auto& [shape, values] = node.attrs_as<ConstantAttrs>();
+  PYCNN_CHECK_SHAPE(!shape.has_batch(), "constant: shape has a batch axis, got ", shape.text());
+  PYCNN_CHECK_VALUE(values.size() <= kMostConstants, "constant: at most ", kMostConstants,
+                    " values, got ", values.size(), "; make it a weight that is not trained");
+  const std::optional<dim_t> count = checked_product(shape.dims());
+  PYCNN_CHECK_SHAPE(count && static_cast<std::size_t>(*count) == values.size(), "constant: shape ",
+                    shape.text(), " needs another number of values, got ", values.size());
+  PYCNN_CHECK_VALUE(std::ranges::all_of(values, [](float x) { return std::isfinite(x); }),
+                    "constant: values must be finite");
+  return {.shapes = {shape}};
 }
 
 }  // namespace
@@ -64,6 +79,11 @@ std::span<const OpDefinition> graph_ops() {
        .inputs = {},
        .attrs = ParameterAttrs{},
        .infer = infer_parameter},
+      {.kind = OpKind::constant,
+       .name = "constant",
+       .inputs = {},
+       .attrs = ConstantAttrs{},
+       .infer = infer_constant},
   };
   return rows;
 }
@@ -122,7 +142,8 @@ const Value& Graph::value(ValueId id) const {
 
 ValueId Graph::parameter_named(const std::string& name) const {
   const auto found = named_.find(name);
-  const bool is_parameter = found != named_.end() && !shape(found->second).has_batch();
+  const bool is_parameter =
+      found != named_.end() && producer(found->second).op == OpKind::parameter;
   return is_parameter ? found->second : kNoValue;
 }
 

@@ -28,6 +28,7 @@ constexpr ValueId kNoValue;
 enum class OpKind : std::uint8_t {
   input,
   parameter,
+  constant,
   conv2d,
   conv2d_backward_data,
   conv2d_backward_weights,
@@ -43,6 +44,7 @@ enum class OpKind : std::uint8_t {
   global_avg_pool2d,
   global_avg_pool2d_backward,
   reshape,  // flatten and its gradient: the same memory
+  stop_gradient,
   add,
   concatenate,
   slice_channels,  // some of the last axis
@@ -105,7 +107,8 @@ struct Node {
 
 class Graph {
  public:
-  // Shapes of inputs lead with kBatch, those of parameters do not. Names of both are unique.
+  // Inputs whose shape leads with kBatch are given by samples, others as a whole. Parameters have
+  // no batch. Names of both are unique.
   ValueId input(const std::string& name, const Shape& shape, DType dtype = DType::f32);
   ValueId parameter(const std::string& name, const Shape& shape, bool trainable,
                     DType dtype = DType::f32);

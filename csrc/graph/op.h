@@ -122,7 +122,8 @@ struct OpDefinition {
   // The input whose memory the first output may take, element by element; kAnyInput: of one that
   // is as large.
   int in_place = -1;
-  int kernel = -1;  // the input that is packed weights, where it is a parameter
+  bool is_view = false;  // the first output is the first input's memory
+  int kernel = -1;       // the input that is packed weights, where it is a parameter
   InferFn infer = nullptr;
   GradientFn gradient = nullptr;  // none: not differentiable, an Error names the op
   ResolveFn resolve = nullptr;    // none: nothing can be left open

@@ -43,6 +43,8 @@ std::optional<Expression> expression_of(const FusedNode& node) {
       return node.attrs_as<MapAttrs>().expression;
     case OpKind::reduce:
       return node.attrs_as<ReduceAttrs>().expression;
+    case OpKind::stop_gradient:
+      return Expression{{}, {Operand::input(0)}};
     case OpKind::add:
       return Expression{{{Function::add, {Operand::input(0), Operand::input(1)}}},
                         {Operand::result(0)}};

@@ -129,6 +129,11 @@ const std::shared_ptr<Variable>& Lowering::variable_of(ValueId parameter) const 
   return parameters_.variable(graph_.producer(parameter).name);
 }
 
+float* Lowering::keep_constant(const Node& node) {
+  schedule_.constants.push_back(node.attrs_as<ConstantAttrs>().values);
+  return schedule_.constants.back().data();
+}
+
 FoldedWeights* Lowering::fold_norm(const FusedNode& node) {
   if (!node.norm) return nullptr;
   const auto values = [&](ValueId v) -> const float* {
@@ -165,7 +170,9 @@ void Lowering::assign_buffers(std::size_t i) {
     BufferId buffer = kNoBuffer;
     if (node.op == OpKind::parameter) {
       buffer = fixed_buffer(variable_of(out)->values().data());
-    } else if (j == 0 && node.op == OpKind::reshape) {
+    } else if (node.op == OpKind::constant) {
+      buffer = fixed_buffer(keep_constant(node));
+    } else if (j == 0 && definition(node.op).is_view) {
       buffer = buffer_of(node.inputs[0]);
     } else if (j == 0) {
       buffer = taken_buffer(node, out, i);

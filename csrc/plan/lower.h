@@ -4,6 +4,7 @@
 
 #include <cassert>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -66,6 +67,7 @@ struct Schedule {
   std::vector<std::shared_ptr<FoldedWeights>> folded;      // to be refreshed before a run
   std::vector<std::shared_ptr<Variable>> updated;          // that a complete run changes
   std::vector<LendableInput> lendable;
+  std::deque<std::vector<float>> constants;  // whose values stay where they are
   std::vector<Check> checks;
   std::vector<std::shared_ptr<UpdateGuard>> guards;
   std::size_t scratch_bytes = 0;  // per thread

@@ -62,8 +62,10 @@ class Lowering {
   void assign_buffers(std::size_t i);
   BufferId taken_buffer(const FusedNode& node, ValueId out, std::size_t i) const;
   BufferId new_buffer(std::size_t bytes);
+  float* keep_constant(const Node& node);
 
   void lower_input(const Node& node, int position);
+  void lower_whole_input(const Node& node, int position);
   void lower_output(ValueId v, int position);
   void keep_lendable();
   void lower_check(ValueId v);  // stops a run if v is not finite

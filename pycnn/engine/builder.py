@@ -10,7 +10,7 @@ from typing import Protocol, cast, runtime_checkable
 from .. import _core
 from ..errors import ShapeError
 from ..initializers import Initializer
-from .weights import Leaf, WeightSpec
+from .weights import Leaf, Variable, WeightSpec
 
 
 class Body(Protocol):
@@ -79,12 +79,13 @@ class GraphBuilder:
 
     def apply(self, body: Body, path: str, inputs: Sequence[int]) -> list[int]:
         """Adds a layer or network under this path; returns its outputs."""
-        outer, self.name = self.name, path
+        outer, layer = self.name, self._layer
+        self.name = path
         self._layer = cast(Leaf, body)  # a network has no weights but those of its layers
         try:
             outputs = body.apply(self, inputs)
         finally:
-            self.name = outer
+            self.name, self._layer = outer, layer
         return outputs if isinstance(outputs, list) else [outputs]
 
     @property
@@ -128,6 +129,25 @@ class GraphBuilder:
         self.values[path] = self.core.parameter(path, graph_shape or shape, weight.updated)
         self.weights[path], self._paths[key] = weight, path
         return self.values[path]
+
+    def use(self, variable: Variable) -> int:
+        """A weight that a layer has already, as add_weight() makes them."""
+        path = self._paths.get((id(variable.layer), variable.name))
+        if path is not None:
+            return self.values[path]
+        if variable.layer is not self._layer:
+            raise ValueError(
+                f"{self.name}: uses {variable.path}, a weight of a layer that has not been called "
+                "before in this model"
+            )
+        spec = variable.spec
+        return self.parameter(
+            spec.name,
+            spec.shape,
+            spec.initializer,
+            trainable=spec.trainable,
+            graph_shape=spec.graph_shape,
+        )
 
     def moving_average(self, parameter: int, sample: int, momentum: float) -> None:
         """Asks for parameter = momentum*parameter + (1-momentum)*sample after the step."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from .. import _core
 from .builder import Body, GraphBuilder, KnownBody, Node
+from .operators import Operators
 
 Extents = tuple[int | None, ...]
 
@@ -22,28 +23,41 @@ class Call:
 
     Args:
         body: what it runs; a model may change later, its body does not.
+        dtypes: of the outputs, where these are not all float32.
     """
 
     __slots__ = ("body", "inputs", "layer", "outputs")
 
     def __init__(
-        self, layer: Node, body: Body, inputs: tuple[Tensor, ...], shapes: Sequence[Extents]
+        self,
+        layer: Node,
+        body: Body,
+        inputs: tuple[Tensor, ...],
+        shapes: Sequence[Extents],
+        dtypes: Sequence[str] = (),
     ) -> None:
         self.layer = layer
         self.body = body
         self.inputs = inputs
-        self.outputs = tuple(Tensor(self, i, shape) for i, shape in enumerate(shapes))
+        kinds = dtypes or ["float32"] * len(shapes)
+        pairs = zip(shapes, kinds, strict=True)
+        self.outputs = tuple(Tensor(self, i, *pair) for i, pair in enumerate(pairs))
 
 
-class Tensor:
+class Tensor(Operators):
     """An output of a call. Compared by identity."""
 
-    __slots__ = ("__weakref__", "call", "index", "shape")
+    __slots__ = ("__weakref__", "call", "dtype", "index", "shape")
 
-    def __init__(self, call: Call, index: int, shape: Extents) -> None:
+    def __init__(self, call: Call, index: int, shape: Extents, dtype: str = "float32") -> None:
         self.call = call
         self.index = index
         self.shape = shape  # leads with None, the batch
+        self.dtype = dtype
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
 
     @property
     def layer(self) -> Node:
@@ -73,12 +87,21 @@ def call_layer(layer: Node, inputs: Sequence[Tensor]) -> Call:
         shapes = body.output_shapes(layer.name, [x.shape for x in inputs])
         return Call(layer, body, tuple(inputs), shapes)
     graph = GraphBuilder()
-    values = [graph.core.input(f"input_{i}", x.shape) for i, x in enumerate(inputs)]
+    values = [
+        graph.core.input(f"input_{i}", x.shape, core_dtype(x.dtype)) for i, x in enumerate(inputs)
+    ]
     outputs = graph.apply(body, layer.name, values)
     groups = _core.groups_of(graph.core)
     for path, weight in graph.weights.items():
         weight.layer.adopt(weight.spec, groups[path])
-    return Call(layer, body, tuple(inputs), [graph.core.shape(value) for value in outputs])
+    shapes = [graph.core.shape(value) for value in outputs]
+    dtypes = getattr(body, "dtypes", None) or [graph.core.dtype(value) for value in outputs]
+    return Call(layer, body, tuple(inputs), shapes, dtypes)
+
+
+def core_dtype(dtype: str) -> str:
+    """Of the values of a tensor: true and false are 1 and 0."""
+    return "float32" if dtype == "bool" else dtype
 
 
 def ancestors(outputs: Sequence[Tensor], inputs: Sequence[Tensor] = ()) -> list[Tensor]:

@@ -16,6 +16,7 @@ from ..errors import ShapeError
 from ..ground.arrays import as_float32
 from ..ground.seeding import next_model_seed
 from ..initializers import Initializer
+from .operators import Operators
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Leaf(Protocol):
     def adopt(self, spec: WeightSpec, groups: int | None) -> None: ...  # a weight that it declared
 
 
-class Variable:
+class Variable(Operators):
     """One weight: its values, and what its layer says of it.
 
     The initial values are a function of (seed, stream), which the first model that holds the layer
@@ -113,6 +114,14 @@ class Variable:
     @property
     def shape(self) -> tuple[int, ...]:
         return self.spec.shape
+
+    @property
+    def dtype(self) -> str:
+        return "float32"
+
+    @property
+    def ndim(self) -> int:
+        return len(self.spec.shape)
 
     @property
     def groups(self) -> int | None:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from .. import _core
 from ..callbacks import NO_CALLBACKS, Callback, CallbackList, History, call_all
 from ..engine.programs import make_plan
+from ..engine.tensors import core_dtype
 from ..errors import NumericError
 from ..ground.arrays import checked_batch
 from ..ground.checks import checked_flag, checked_int, checked_share
@@ -291,9 +292,10 @@ class Trainer(Compilable):
         batch = checked_batch(batch_size)
         arrays = self._inputs(x)
         samples = len(arrays[0])
+        tensors = self.network.outputs
         outputs = [
-            np.empty((samples, *(extent or 0 for extent in tensor.shape[1:])), np.float32)
-            for tensor in self.network.outputs
+            np.empty((samples, *(extent or 0 for extent in t.shape[1:])), core_dtype(t.dtype))
+            for t in tensors
         ]
         progress, steps = Progress(verbose), -(-samples // batch)
         hooks = NO_CALLBACKS
@@ -316,6 +318,8 @@ class Trainer(Compilable):
         finally:
             progress.close()
         hooks.call("on_predict_end")
+        pairs = zip(outputs, tensors, strict=True)
+        outputs = [y.astype(np.bool_) if t.dtype == "bool" else y for y, t in pairs]
         return outputs if len(outputs) > 1 else outputs[0]
 
 

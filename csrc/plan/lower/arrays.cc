@@ -20,6 +20,7 @@ void Lowering::lower_input(const Node& node, int position) {
   const ValueId v = node.outputs[0];
   const BufferId to = buffer_of(v);
   const DType dtype = graph_.value(v).dtype;
+  if (!graph_.shape(v).has_batch()) return lower_whole_input(node, position);
   const std::size_t row_bytes = row_bytes_of(v);
   const dim_t row_count = static_cast<dim_t>(row_bytes / sizeof(float)), rows = batch_;
   const auto slot = static_cast<std::size_t>(position);
@@ -45,10 +46,43 @@ void Lowering::lower_input(const Node& node, int position) {
   });
 }
 
-// Copies a result to the caller's array, rows start, start + 1, ...
+// One that has no samples.
+void Lowering::lower_whole_input(const Node& node, int position) {
+  const ValueId v = node.outputs[0];
+  const BufferId to = buffer_of(v);
+  const std::size_t bytes = bytes_of(v);
+  const dim_t count = count_of(v);
+  const DType dtype = graph_.value(v).dtype;
+  const auto slot = static_cast<std::size_t>(position);
+  if (dtype == DType::f32) schedule_.lendable.push_back({to, slot, 0});
+  add_step(node, [=](RunContext& run, Worker& worker) {
+    if (run.lent[slot]) return;
+    worker.single([&] {
+      const InputArray& given = run.request->inputs[slot];
+      if (given.dtype != dtype) {
+        cast_bytes(static_cast<const std::byte*>(given.data), run.floats(to), count);
+      } else {
+        std::memcpy(run.bytes(to), given.data, bytes);
+      }
+    });
+  });
+}
+
+// Copies a result to the caller's array, rows start, start + 1, ... or, where it has no samples, as
+// a whole. Scalars and kernels are fetched in other ways.
 void Lowering::lower_output(ValueId v, int position) {
-  if (schedule_.shapes[v].rank() == 0 || !graph_.shape(v).has_batch()) return;
+  if (schedule_.shapes[v].rank() == 0 || schedule_.layout[v]) return;
   const BufferId from = buffer_of(v);
+  if (!graph_.shape(v).has_batch()) {
+    const std::size_t bytes = bytes_of(v);
+    const auto slot = static_cast<std::size_t>(position);
+    const auto copy = [=](RunContext& run, Worker& worker) {
+      void* to = run.request->outputs[slot];
+      if (to != nullptr) worker.single([&] { std::memcpy(to, run.bytes(from), bytes); });
+    };
+    schedule_.steps.push_back({.op = "output", .name = graph_.value(v).name, .run = copy});
+    return;
+  }
   const std::size_t row_bytes = row_bytes_of(v);
   const dim_t rows = batch_;
   const auto slot = static_cast<std::size_t>(position);
@@ -72,7 +106,7 @@ void Lowering::keep_lendable() {
   };
   for (const ValueId v : graph_.outputs()) take(v);
   for (const FusedNode& node : nodes_) {
-    if (node.op != OpKind::input && node.op != OpKind::reshape)
+    if (node.op != OpKind::input && !definition(node.op).is_view)
       std::ranges::for_each(node.outputs, take);
   }
   std::erase_if(schedule_.lendable, [&](const LendableInput& i) { return taken[i.buffer]; });

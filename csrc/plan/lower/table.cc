@@ -25,7 +25,9 @@ void lower_nothing(Lowering&, const FusedNode&) {}
 constexpr Row kRows[] = {
     {OpKind::input, lower_nothing},  // lower.cc knows where the caller's arrays are
     {OpKind::parameter, lower_nothing},
-    {OpKind::reshape, lower_nothing},  // the same memory
+    {OpKind::constant, lower_nothing},  // lower.cc keeps its values
+    {OpKind::reshape, lower_nothing},   // the same memory
+    {OpKind::stop_gradient, lower_nothing},
     {OpKind::conv2d, lower_conv2d},
     {OpKind::conv2d_backward_data, lower_conv2d},
     {OpKind::conv2d_backward_weights, lower_conv2d},
