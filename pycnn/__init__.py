@@ -34,6 +34,7 @@ from .errors import (
     NumericError,
     ShapeError,
 )
+from .ground.registry import register_serializable
 from .ground.seeding import set_seed
 from .ground.threads import set_num_threads
 from .layers import Input
@@ -64,6 +65,7 @@ __all__ = [
     "num_threads",
     "ops",
     "optimizers",
+    "register_serializable",
     "set_num_threads",
     "set_seed",
 ]

@@ -369,6 +369,18 @@ def test_activation_none_is_linear():
     np.testing.assert_array_equal(model.predict(np.ones((2, 3))), np.ones((2, 3)))
 
 
-def test_arrays_are_not_symbolic():
-    with pytest.raises(TypeError, match="arrays go to model"):
-        layers.Dense(3)(np.zeros((2, 3)))
+def test_a_layer_called_on_an_array_runs_at_once():
+    layer = layers.Dense(3, activation="relu")
+    x = np.random.default_rng(0).standard_normal((2, 4)).astype(np.float32)
+    y = layer(x)
+    kernel, bias = layer.get_weights()
+    np.testing.assert_allclose(y, np.maximum(x @ kernel + bias, 0), rtol=1e-5, atol=1e-6)
+    assert type(y.numpy()) is np.ndarray
+    layer.set_weights([2 * kernel, bias])
+    np.testing.assert_allclose(layer(x), 2 * y, rtol=1e-5, atol=1e-6)
+    pool = layers.MaxPooling2D(2)
+    assert pool(np.zeros((3, 4, 6, 5))).shape == (3, 2, 3, 5)
+    both = layers.Add()([x, x])
+    np.testing.assert_array_equal(both, 2 * x)
+    with pytest.raises(TypeError, match="dense: expected the output of a layer"):
+        layers.Dense(3)("text")

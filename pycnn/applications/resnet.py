@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..engine.tensors import Tensor
 from ..layers import Activation, Add, Dense, GlobalAveragePooling2D, Input, MaxPooling2D
 from ..models import Model
@@ -52,27 +54,27 @@ def resnet50(input_shape: Shape = (224, 224, 3), classes: int = 1000) -> Model:
     return Model(image, _head(x, classes), name="resnet50")
 
 
-def _stem(image: Tensor) -> Tensor:
+def _stem(image: Tensor) -> Any:
     x = conv_bn(image, 64, 7, 2, activation="relu")
     return MaxPooling2D(3, strides=2, padding=square_padding(3))(x)
 
 
-def _head(x: Tensor, classes: int) -> Tensor:
+def _head(x: Tensor, classes: int) -> Any:
     return Dense(classes, activation="softmax")(GlobalAveragePooling2D()(x))
 
 
-def _basic_block(x: Tensor, filters: int, stride: int) -> Tensor:
+def _basic_block(x: Tensor, filters: int, stride: int) -> Any:
     y = conv_bn(x, filters, 3, stride, activation="relu")
     return _joined(x, conv_bn(y, filters, 3), stride)
 
 
-def _bottleneck(x: Tensor, filters: int, stride: int) -> Tensor:
+def _bottleneck(x: Tensor, filters: int, stride: int) -> Any:
     y = conv_bn(x, filters, 1, activation="relu")
     y = conv_bn(y, filters, 3, stride, activation="relu")
     return _joined(x, conv_bn(y, 4 * filters, 1), stride)
 
 
-def _joined(x: Tensor, y: Tensor, stride: int) -> Tensor:
+def _joined(x: Tensor, y: Tensor, stride: int) -> Any:
     if x.shape != y.shape:
         x = conv_bn(x, channels_of(y), 1, stride)
     return Activation("relu")(Add()([y, x]))

@@ -44,6 +44,11 @@ class Node(Protocol):
     def undo_calls(self) -> Callable[[], None]: ...  # brings the present state back after calls
 
 
+def leaf_of(body: Body) -> Leaf:
+    """The layer that a call runs."""
+    return cast(Leaf, getattr(body, "leaf", body))
+
+
 @dataclass(frozen=True)
 class GraphWeight:
     """A weight in a graph: whose it is, and whether a training step of the graph changes it."""
@@ -70,6 +75,7 @@ class GraphBuilder:
         self.weights: dict[str, GraphWeight] = {}  # by path, in order of declaration
         self.values: dict[str, int] = {}  # of the weights
         self.averages: list[tuple[int, int, float]] = []  # (weight, sample, momentum)
+        self.losses: list[int] = []  # numbers that layers add to the loss
         self.least_batch = 1, ""  # and the layer that asks for it
         self.name = ""  # path of the layer being built: "dense", inside a model "encoder/dense"
         self._layer: Leaf | None = None
@@ -81,7 +87,7 @@ class GraphBuilder:
         """Adds a layer or network under this path; returns its outputs."""
         outer, layer = self.name, self._layer
         self.name = path
-        self._layer = cast(Leaf, body)  # a network has no weights but those of its layers
+        self._layer = leaf_of(body)  # a network has no weights but those of its layers
         try:
             outputs = body.apply(self, inputs)
         finally:

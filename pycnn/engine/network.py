@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from .. import _core
 from ..errors import ShapeError
-from .builder import Body, GraphBuilder, Node
+from .builder import Body, GraphBuilder, Node, leaf_of
 from .tensors import Extents, Tensor, ancestors
 from .weights import Leaf, Variable
 
@@ -48,14 +48,16 @@ class Tree:
     def leaves_of(self, node: Node) -> Iterator[Leaf]:
         """The layers that one of the nodes is made of; itself, where it is one."""
         content = self.content(node)
-        yield from content.leaves() if isinstance(content, Tree) else [content]
+        yield from content.leaves() if isinstance(content, Tree) else leaves_below(content)
 
     def trained(self) -> Iterator[Leaf]:
         """The layers that fit() would change, were they compiled now."""
         for node in self.layers:
             if node.trainable:
                 content = self.content(node)
-                yield from content.trained() if isinstance(content, Tree) else [content]
+                yield from (
+                    content.trained() if isinstance(content, Tree) else trained_below(content)
+                )
 
 
 class Network(Tree):
@@ -195,6 +197,35 @@ class Network(Tree):
         return made
 
 
+def children_of(leaf: Leaf) -> list[Any]:
+    """The layers and models that a layer of a user is made of."""
+    return list(getattr(leaf, "children", ()))
+
+
+def leaves_below(node: Any) -> Iterator[Leaf]:
+    """A layer and those in it."""
+    tree = getattr(node, "layer_tree", None)
+    if tree is not None:
+        yield from tree.leaves()
+        return
+    yield node
+    for child in children_of(node):
+        yield from leaves_below(child)
+
+
+def trained_below(node: Any) -> Iterator[Leaf]:
+    """Those of them that fit() would change."""
+    if not node.trainable:
+        return
+    tree = getattr(node, "layer_tree", None)
+    if tree is not None:
+        yield from tree.trained()
+        return
+    yield node
+    for child in children_of(node):
+        yield from trained_below(child)
+
+
 def is_input(tensor: Tensor) -> bool:
     return not tensor.inputs
 
@@ -203,8 +234,11 @@ def paths_below(path: str, body: Body | Tree | Leaf) -> Iterator[tuple[str, Leaf
     """The layers of what is at a path, with theirs."""
     if isinstance(body, Network):
         yield from ((f"{path}/{inner}", leaf) for inner, leaf in body.paths())
-    else:
-        yield path, cast(Leaf, body)
+        return
+    leaf = leaf_of(cast(Body, body))
+    yield path, leaf
+    for child in children_of(leaf):
+        yield from paths_below(f"{path}/{child.name}", getattr(child, "layer_tree", child))
 
 
 def add_paths(known: dict[str, Variable], name: str, body: Body | Tree | Leaf) -> list[str]:

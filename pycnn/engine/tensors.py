@@ -71,10 +71,13 @@ class Tensor(Operators):
         return f"<Tensor {self.layer.name} {self.shape}>"
 
 
-def call_layer(layer: Node, inputs: Sequence[Tensor]) -> Call:
+def call_layer(layer: Node, inputs: Sequence[Tensor], bound: Body | None = None) -> Call:
     """The symbolic results of layer(inputs); bad shapes are refused here.
 
     The first call makes the layer's weights, which are fixed in number and shape from then on.
+
+    Args:
+        bound: what the call runs, where it has other arguments than its inputs.
     """
     for x in inputs:
         if not isinstance(x, Tensor):
@@ -82,7 +85,7 @@ def call_layer(layer: Node, inputs: Sequence[Tensor]) -> Call:
                 f"{layer.name}: expected the output of a layer or Input(), got {type(x).__name__}; "
                 "arrays go to model.predict()"
             )
-    body = layer.body_for([x.shape for x in inputs])
+    body = bound or layer.body_for([x.shape for x in inputs])
     if isinstance(body, KnownBody):
         shapes = body.output_shapes(layer.name, [x.shape for x in inputs])
         return Call(layer, body, tuple(inputs), shapes)

@@ -96,6 +96,15 @@ class Variable(Operators):
         self._made.append(made)
         return self._made[0]
 
+    def set_groups(self, groups: int | None) -> None:
+        """Once a graph has shown how it is used; values that were made are kept."""
+        if groups == self._groups:
+            return
+        values = self.numpy() if self._made else None
+        self._made, self._groups = [], groups
+        if values is not None:
+            self.begin_with(values)
+
     @property
     def layer(self) -> Leaf:
         """Its owner."""

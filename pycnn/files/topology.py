@@ -6,6 +6,7 @@ Classes come from closed tables; what reading could not rebuild is refused when 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, cast
@@ -14,11 +15,14 @@ from .. import initializers
 from ..engine.builder import Node
 from ..engine.tensors import Tensor, as_list
 from ..errors import ModelFormatError, ModelVersionError
+from ..ground.registry import registered, registered_name
 from ..ground.seeding import MAX_SEED
 from ..ground.specs import Spec, SpecT, serialize
 from ..ground.text import quoted
 from ..layers import LAYERS, Layer
 from ..layers.core import InputLayer
+from ..ops.dispatch import Operation
+from . import operations
 
 if TYPE_CHECKING:
     from ..engine.network import Network
@@ -72,20 +76,34 @@ def describe(model: Model, network: Network, depth: int = 0) -> dict[str, Any]:
 
 def _describe_layer(network: Network, node: Node, depth: int) -> dict[str, Any]:
     name = network.names.of(node)
+    if isinstance(node, Operation):
+        return {"class": "Operation", "config": operations.describe(node, name)}
     if not isinstance(node, Layer):
         model, inner = cast("Model", node), cast("Network", network.inner[id(node)])
         return {"class": "Model", "config": {**describe(model, inner, depth + 1), "name": name}}
     kind = type(node)
+    known_as = registered_name(kind)
+    if known_as is not None:
+        return {"class": known_as, "config": _plain_config(name, node)}
     if LAYERS.get(kind.__name__) is not kind:
         raise ValueError(
-            f"save: layer {name} cannot be loaded again: "
-            f"{kind.__module__}.{kind.__qualname__} is not a layer of pycnn"
+            f"save: layer {name} cannot be loaded again: {kind.__module__}.{kind.__qualname__} is "
+            "neither a layer of pycnn nor registered, see pycnn.register_serializable"
         )
     for option in fields(node):
         value = getattr(node, option.name)
         if isinstance(value, Spec):
             rebuildable(value, initializers.get)
     return {"class": kind.__name__, "config": {**node.get_config(), "name": name}}
+
+
+def _plain_config(name: str, layer: Layer) -> dict[str, Any]:
+    """What get_config() of a user's layer gives, as a file gives it back."""
+    try:
+        text = json.dumps({**layer.get_config(), "name": name}, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"save: layer {name}: get_config() is not plain data: {error}") from None
+    return cast("dict[str, Any]", json.loads(text))
 
 
 def _check_one_place(network: Network) -> None:
@@ -182,11 +200,15 @@ def make_model(graph: Any, depth: int = 0) -> Model:
     return model
 
 
-def _make_layer(index: int, entry: Any, depth: int) -> Layer | Model:
+def _make_layer(index: int, entry: Any, depth: int) -> Layer | Model | Operation:
     where = f"layer {index}"
     entry = expect(where, entry, ("class", "config"))
     if entry["class"] == "Model":
         return make_model(entry["config"], depth + 1)
+    if entry["class"] == "Operation":
+        return operations.make(where, entry["config"])
+    if isinstance(entry["class"], str) and ">" in entry["class"]:
+        return _make_registered(where, entry)
     kind = LAYERS.get(entry["class"]) if isinstance(entry["class"], str) else None
     if kind is None:
         raise ModelVersionError(f"{where}: unknown class {quoted(entry['class'])}")
@@ -198,6 +220,21 @@ def _make_layer(index: int, entry: Any, depth: int) -> Layer | Model:
     if unknown:
         raise ModelVersionError(f"{where} ({kind.__name__}): unknown option {quoted(unknown[0])}")
     check_plain(where, config)
+    return kind.from_config(config)
+
+
+def _make_registered(where: str, entry: Any) -> Layer:
+    """A layer of a user's class."""
+    config = entry["config"]
+    if not isinstance(config, dict):
+        raise ModelFormatError(f"{where}: expected config to be an object")
+    check_plain(where, config)
+    try:
+        kind = registered(entry["class"])
+    except ValueError as error:
+        raise ModelFormatError(f"{where}: {error}") from None
+    if not (isinstance(kind, type) and issubclass(kind, Layer)):
+        raise ModelFormatError(f"{where}: {quoted(entry['class'])} is not a layer")
     return kind.from_config(config)
 
 

@@ -14,11 +14,14 @@ import numpy as np
 from .. import initializers
 from ..engine.builder import GraphBuilder
 from ..engine.tensors import Call, Extents, Tensor, call_layer
+from ..engine.traced import GraphTensor, flatten, replace
 from ..engine.weights import Variable, WeightHolder, WeightSpec
+from ..errors import DTypeError, ShapeError
 from ..ground.checks import checked_flag, checked_int
-from ..ground.specs import Spec, refuse_unknown, serialize
+from ..ground.specs import Spec, is_ours, refuse_unknown, serialize
 from ..ground.text import checked_name, quoted
 from ..initializers import Initializer
+from . import calls
 
 __all__ = [
     "Layer",
@@ -65,6 +68,7 @@ class Layer(WeightHolder):
         self._outputs: WeakSet[Tensor] = WeakSet()
         self.variables: dict[str, Variable] = {}  # by name, since the first call
         self.holders = 0  # models that know the layer by its name
+        self.built = False  # whether build() has run
         self._fixed = True
 
     def __setattr__(self, key: str, value: Any) -> None:
@@ -76,6 +80,8 @@ class Layer(WeightHolder):
             refuse_unknown(self, key, self.name)
         if key == "trainable":
             value = checked_flag(type(self).__name__, key, value)
+            for child in self.children if "_fixed" in self.__dict__ else ():
+                child.trainable = value
         object.__setattr__(self, key, value)
 
     def check(self) -> None:
@@ -85,14 +91,89 @@ class Layer(WeightHolder):
         """For models: replaces a name the user did not choose."""
         object.__setattr__(self, "name", name)
 
-    def build(self, graph: GraphBuilder, x: int) -> int:
+    def add_nodes(self, graph: GraphBuilder, x: int) -> int:
         """Adds the layer's nodes to the graph and returns the value it outputs."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__}: a layer needs call(self, inputs)")
 
-    def apply(self, graph: GraphBuilder, inputs: Sequence[int]) -> int:
-        """build() for the number of inputs the layer takes."""
-        (x,) = inputs
-        return self.build(graph, x)
+    def apply(self, graph: GraphBuilder, inputs: Sequence[int]) -> int | list[int]:
+        """add_nodes() for the number of inputs the layer takes, or what call() adds."""
+        if calls.takes_call(self):
+            return calls.trace(self, graph, inputs, calls.plain_form(len(inputs)))[0]
+        if len(inputs) != 1:
+            raise ValueError(f"{self.name}: expected one input, got {len(inputs)}")
+        return self.add_nodes(graph, inputs[0])
+
+    # ---- what layers of users write, and what it is written with ----
+
+    def build(self, input_shape: Any) -> None:
+        """Makes the weights by add_weight(), before the first call. For layers of users.
+
+        Args:
+            input_shape: (None, ...), of the first argument of call(); a list where that is one.
+        """
+
+    def call(self, inputs: Any) -> Any:
+        """The outputs, made with pycnn.ops and other layers. For layers of users.
+
+        It is traced into the graph, once for training and once for prediction, and runs in the
+        core. It may have an argument `training`, which is True in a training step.
+        """
+        return GraphTensor(inputs.graph, self.add_nodes(inputs.graph, inputs.value))
+
+    def add_weight(
+        self,
+        shape: int | Sequence[int] = (),
+        initializer: Any = "glorot_uniform",
+        dtype: Any = None,
+        trainable: bool = True,
+        *,
+        name: str | None = None,
+    ) -> Variable:
+        """A weight of the layer, for its call(); trained where it and the layer are trainable."""
+        extents: Any = shape if isinstance(shape, (list, tuple)) else (shape,)
+        sizes = tuple(checked_int(self.name, "shape", extent) for extent in extents)
+        if dtype not in (None, "float32", np.float32):
+            raise DTypeError(f"{self.name}: weights are float32, got dtype {dtype!r}")
+        base, number = checked_name(name or "variable"), 0
+        unique = base
+        while unique in self.variables:
+            if name:
+                raise ValueError(f"{self.name}: has a weight {name!r} already")
+            number += 1
+            unique = f"{base}_{number}"
+        trained = checked_flag(self.name, "trainable", trainable)
+        spec = WeightSpec(unique, sizes, initializers.get(initializer), trained)
+        variable = Variable(self, spec, None)
+        self.variables = {**self.variables, unique: variable}
+        return variable
+
+    def add_loss(self, loss: Any) -> None:
+        """Adds a number to what fit() minimises; inside of call()."""
+        if not isinstance(loss, GraphTensor):
+            raise TypeError(f"{self.name}: add_loss expects a tensor that call() made")
+        if loss.shape != ():
+            raise ShapeError(f"{self.name}: add_loss expects one number, got {loss.shape}")
+        loss.graph.losses.append(loss.value)
+
+    @property
+    def children(self) -> list[Any]:
+        """The layers and models among its attributes, of a layer that a user wrote."""
+        if is_ours(self):
+            return []
+        found: list[Any] = []
+        for key, value in self.__dict__.items():
+            if not key.startswith("_"):
+                for child in flatten(value, lambda x: isinstance(x, WeightHolder)):
+                    if all(child is not known for known in found):
+                        found.append(child)
+        taken: set[str] = set()
+        for child in found:
+            base, number = child.name, 0
+            while child.name in taken and not child.named:
+                number += 1
+                child.rename(f"{base}_{number}")
+            taken.add(child.name)
+        return found
 
     def body_for(self, shapes: Sequence[Extents]) -> Layer:
         """What a call runs: the layer itself."""
@@ -101,10 +182,13 @@ class Layer(WeightHolder):
     def undo_calls(self) -> Callable[[], None]:
         """For calls that are refused later: what brings weights and calls back as they are now."""
         variables, uses, only, outputs = self.variables, self._uses, self._only, set(self._outputs)
+        built, inner = self.built, [child.undo_calls() for child in self.children]
 
         def restore() -> None:
             self.variables, self._uses, self._only = variables, uses, only
-            self._outputs = WeakSet(outputs)
+            self._outputs, self.built = WeakSet(outputs), built
+            for undo in inner:
+                undo()
 
         return restore
 
@@ -115,15 +199,41 @@ class Layer(WeightHolder):
             self.variables = {**self.variables, spec.name: Variable(self, spec, groups)}
         else:
             spec.check_same_shape(self.name, known.spec)
+            if type(self).call is not Layer.call:  # it was made before its use was known
+                known.set_groups(groups)
 
-    def __call__(self, inputs: Tensor) -> Tensor:
-        return self._record(call_layer(self, (inputs,)))
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """On symbolic tensors: the symbolic result. On arrays: runs at once and gives arrays.
+
+        Args:
+            args: a tensor or a list of them, or what call() of the layer takes.
+            kwargs: training=True runs the layer as in a training step.
+        """
+        if "variables" not in self.__dict__:
+            raise RuntimeError(
+                f"{type(self).__name__}: __init__ must call super().__init__() first"
+            )
+        found, form = calls.form_of(args, kwargs)
+        if any(isinstance(x, GraphTensor) for x in found):
+            return calls.call_nested(self, args, kwargs)
+        if not any(isinstance(x, Tensor) for x in found):
+            if not found and args and not isinstance(args[0], (list, tuple)):
+                call_layer(self, args)  # which says what it takes
+            return calls.call_on_arrays(self, args, kwargs)
+        body = calls.body_of(self, len(found), form)
+        call = call_layer(self, found, None if body is self else body)
+        self._record(call)
+        structure = getattr(body, "result", None)
+        if structure is None:
+            return call.outputs[0]
+        return replace(structure, calls.is_slot, lambda slot: call.outputs[slot.index])
 
     def _record(self, call: Call) -> Tensor:
-        (output,) = call.outputs
+        output = call.outputs[0]
         self._uses += 1
-        self._outputs.add(output)
-        self._only = output if self._uses == 1 else None
+        for made in call.outputs:
+            self._outputs.add(made)
+        self._only = output if self._uses == len(call.outputs) == 1 else None
         return output
 
     def take_back(self, output: Tensor) -> None:
@@ -147,8 +257,10 @@ class Layer(WeightHolder):
 
     @property
     def weights(self) -> list[Variable]:
-        """The weights in Keras' order; none until the layer is called."""
-        return list(self.variables.values())
+        """The weights in Keras' order, then those of layers inside; none until it is called."""
+        own = list(self.variables.values())
+        inner = [variable for child in self.children for variable in child.weights]
+        return list({id(variable): variable for variable in (*own, *inner)}.values())
 
     @property
     def trainable_weights(self) -> list[Variable]:

@@ -112,7 +112,7 @@ class Conv2D(Layer):
         _check_groups(self)
         self.kernel_initializer = checked_initializer(self.kernel_initializer)
 
-    def build(self, graph: GraphBuilder, x: int) -> int:
+    def add_nodes(self, graph: GraphBuilder, x: int) -> int:
         channels = _channels_of_group(self, graph.shape(x, 4, "N, H, W, C")[-1])
         kernel_shape = (*as_pair(self.kernel_size), channels, self.filters)
         w = graph.parameter("kernel", kernel_shape, get_initializer(self.kernel_initializer))
@@ -161,7 +161,7 @@ class Conv1D(Layer):
         _check_groups(self)
         self.kernel_initializer = checked_initializer(self.kernel_initializer)
 
-    def build(self, graph: GraphBuilder, x: int) -> int:
+    def add_nodes(self, graph: GraphBuilder, x: int) -> int:
         """A convolution of images of one row."""
         width, channels = graph.shape(x, 3, "N, W, C")
         S, stride, dilation = (
@@ -220,7 +220,7 @@ class DepthwiseConv2D(Layer):
         self.depth_multiplier = checked_int(self.name, "depth_multiplier", self.depth_multiplier)
         self.depthwise_initializer = checked_initializer(self.depthwise_initializer)
 
-    def build(self, graph: GraphBuilder, x: int) -> int:
+    def add_nodes(self, graph: GraphBuilder, x: int) -> int:
         channels = graph.shape(x, 4, "N, H, W, C")[-1]
         size, outputs = as_pair(self.kernel_size), channels * self.depth_multiplier
         w = graph.parameter(
@@ -275,7 +275,7 @@ class Conv2DTranspose(Layer):
             self.output_padding = extra
         self.kernel_initializer = checked_initializer(self.kernel_initializer)
 
-    def build(self, graph: GraphBuilder, x: int) -> int:
+    def add_nodes(self, graph: GraphBuilder, x: int) -> int:
         channels = graph.shape(x, 4, "N, P, Q, C")[-1]
         kernel_shape = (*as_pair(self.kernel_size), self.filters, channels)
         w = graph.parameter("kernel", kernel_shape, get_initializer(self.kernel_initializer))

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from ..engine.builder import GraphBuilder
-from ..engine.tensors import Call, Tensor, as_list, call_layer
+from ..engine.tensors import Call, Tensor
 from ..errors import ShapeError
 from ..ground.checks import MAX_EXTENT, checked_int, checked_share
 from ..initializers import Initializer
@@ -49,7 +49,7 @@ class InputLayer(Layer):
             self._tensor = self._record(Call(self, self, (), [(None, *self.shape)]))
         return self._tensor
 
-    def build(self, graph: GraphBuilder, x: int) -> int:
+    def add_nodes(self, graph: GraphBuilder, x: int) -> int:
         return x
 
 
@@ -80,7 +80,7 @@ class Dense(Layer):
         self.kernel_initializer = checked_initializer(self.kernel_initializer)
         self.bias_initializer = checked_initializer(self.bias_initializer)
 
-    def build(self, graph: GraphBuilder, x: int) -> int:
+    def add_nodes(self, graph: GraphBuilder, x: int) -> int:
         channels = graph.shape(x)[-1:]
         if not channels:
             raise ShapeError(f"{self.name}: input must have shape (N, ..., C), got (None,)")
@@ -106,7 +106,7 @@ class Activation(Layer):
     def check(self) -> None:
         checked_activation(self.name, self.activation)
 
-    def build(self, graph: GraphBuilder, x: int) -> int:
+    def add_nodes(self, graph: GraphBuilder, x: int) -> int:
         return add_activation(graph, x, self.activation or "linear")
 
 
@@ -119,7 +119,7 @@ class Flatten(Layer):
     def check(self) -> None:
         checked_channels_last(self.name, self.data_format)
 
-    def build(self, graph: GraphBuilder, x: int) -> int:
+    def add_nodes(self, graph: GraphBuilder, x: int) -> int:
         return graph.core.flatten(x, name=graph.name)
 
 
@@ -135,7 +135,7 @@ class Dropout(Layer):
     def check(self) -> None:
         self.rate = checked_share(self.name, "rate", self.rate)
 
-    def build(self, graph: GraphBuilder, x: int) -> int:
+    def add_nodes(self, graph: GraphBuilder, x: int) -> int:
         stream = graph.next_stream()
         if not graph.training or self.rate == 0:
             return x
@@ -153,9 +153,6 @@ class Add(Layer):
         for x in inputs[1:]:
             total = graph.core.add(total, x, name=graph.name)
         return total
-
-    def __call__(self, inputs: Any) -> Tensor:
-        return self._record(call_layer(self, as_list(inputs)))
 
 
 @dataclass(eq=False, repr=False)
@@ -185,15 +182,12 @@ class Concatenate(Layer):
             )
         return graph.core.concatenate(inputs, name=graph.name)
 
-    def __call__(self, inputs: Any) -> Tensor:
-        return self._record(call_layer(self, as_list(inputs)))
-
 
 def add(inputs: Sequence[Tensor]) -> Tensor:
     """Add()(inputs), Keras' functional form."""
-    return Add()(inputs)
+    return cast(Tensor, Add()(inputs))
 
 
 def concatenate(inputs: Sequence[Tensor], axis: int = -1) -> Tensor:
     """Concatenate(axis)(inputs), Keras' functional form."""
-    return Concatenate(axis)(inputs)
+    return cast(Tensor, Concatenate(axis)(inputs))

@@ -50,7 +50,7 @@ class BatchNormalization(Layer):
         self.moving_mean_initializer = checked_initializer(self.moving_mean_initializer)
         self.moving_variance_initializer = checked_initializer(self.moving_variance_initializer)
 
-    def build(self, graph: GraphBuilder, x: int) -> int:
+    def add_nodes(self, graph: GraphBuilder, x: int) -> int:
         shape = graph.shape(x)
         if not shape or self.axis not in (-1, len(shape)):
             raise ShapeError(

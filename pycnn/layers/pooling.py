@@ -63,7 +63,7 @@ class MaxPooling2D(_Pooling2D):
         padding: "valid", "same", or explicit; padding never wins the maximum.
     """
 
-    def build(self, graph: GraphBuilder, x: int) -> int:
+    def add_nodes(self, graph: GraphBuilder, x: int) -> int:
         return graph.core.max_pool2d(x, **self._window(graph, x))
 
 
@@ -77,7 +77,7 @@ class AveragePooling2D(_Pooling2D):
         padding: "valid", "same", or explicit; padding is not counted in the mean.
     """
 
-    def build(self, graph: GraphBuilder, x: int) -> int:
+    def add_nodes(self, graph: GraphBuilder, x: int) -> int:
         return graph.core.avg_pool2d(x, **self._window(graph, x))
 
 
@@ -90,7 +90,7 @@ class GlobalAveragePooling2D(Layer):
     def check(self) -> None:
         checked_channels_last(self.name, self.data_format)
 
-    def build(self, graph: GraphBuilder, x: int) -> int:
+    def add_nodes(self, graph: GraphBuilder, x: int) -> int:
         graph.shape(x, 4, "N, H, W, C")
         return graph.core.global_avg_pool2d(x, name=graph.name)
 
@@ -116,7 +116,7 @@ class UpSampling2D(Layer):
                 f"{self.name}: interpolation must be 'nearest', got {self.interpolation!r}"
             )
 
-    def build(self, graph: GraphBuilder, x: int) -> int:
+    def add_nodes(self, graph: GraphBuilder, x: int) -> int:
         graph.shape(x, 4, "N, H, W, C")
         return graph.core.upsample2d(x, size=as_pair(self.size), name=graph.name)
 

@@ -138,6 +138,19 @@ class Operation:
         self.variables = {}
         self.dtypes: list[str] = []
 
+    @classmethod
+    def of(cls, function: str, args: Any, kwargs: Any, name: str) -> Operation:
+        """For loading: arguments have slots already, and the inputs come with the call."""
+        made = cls(function, (), {}, name)
+        made.args, made.kwargs = args, kwargs
+        return made
+
+    def __call__(self, inputs: Any) -> Any:
+        """For loading: the symbolic results on these inputs."""
+        self.inputs = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
+        made = flatten(self.result(), lambda x: isinstance(x, Tensor))
+        return made if len(made) > 1 else made[0]
+
     def _take(self, x: Any) -> Any:
         if isinstance(x, GraphTensor):
             raise TypeError(f"{self.function}: a tensor of a call() meets a symbolic one")
@@ -162,6 +175,8 @@ class Operation:
         """The function's nodes."""
 
         def tensor(slot: Slot) -> GraphTensor:
+            if not 0 <= slot.index < len(inputs):
+                raise ValueError(f"{self.name}: input {slot.index} of {len(inputs)}")
             return GraphTensor(graph, inputs[slot.index], slot.dtype == "bool")
 
         args, kwargs = replace((self.args, self.kwargs), lambda x: isinstance(x, Slot), tensor)
