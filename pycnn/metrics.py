@@ -3,19 +3,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import ClassVar
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, ClassVar
 
 from .ground.checks import checked_number
+from .ground.registry import name_of_function
 from .ground.specs import Spec, from_table
-from .ground.text import checked_name, quoted
+from .ground.text import checked_name, quoted, snake_case
 from .losses import Loss
 
 
 class Metric(Spec):
-    """Says which metric of the core is meant and what its column in the logs is called."""
+    """Says which metric of the core is meant and what its column in the logs is called.
 
-    kind: ClassVar[str]
+    A user's metric is a function of (y_true, y_pred), or a subclass with call(y_true, y_pred): the
+    mean of what it gives over the samples is shown.
+    """
+
+    kind: ClassVar[str] = "custom"  # or that of the core
     sparse: ClassVar[bool] = False  # labels are class numbers
     is_loss: ClassVar[bool] = False  # computed by the loss of the same kind
     direction: ClassVar[str] = "max"  # of better values
@@ -24,7 +29,31 @@ class Metric(Spec):
     def __init__(self, name: str | None = None) -> None:
         if not isinstance(name, (str, type(None))):
             raise TypeError(f"{self.kind}: name must be a string, got {quoted(name)}")
-        self.name = checked_name(name, self.kind) if name else self.kind
+        default = snake_case(type(self).__name__) if self.kind == "custom" else self.kind
+        self.name = checked_name(name, self.kind) if name else default
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """The score of each sample or element, or one number. For metrics of users."""
+        kind = type(self).__name__
+        raise NotImplementedError(f"{kind}: a metric needs call(self, y_true, y_pred)")
+
+
+class FunctionMetric(Metric):
+    """A function of (y_true, y_pred) as a metric."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+        self.name = checked_name(str(getattr(function, "__name__", "metric")), "metric")
+
+    def __setattr__(self, key: str, value: Any) -> None:
+        object.__setattr__(self, key, value)
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        return self.function(y_true, y_pred)
+
+    def serialized(self) -> str:
+        """The registered name of the function; ValueError where it has none."""
+        return name_of_function(self.function)
 
 
 class BinaryAccuracy(Metric):
@@ -85,8 +114,8 @@ ACCURACY = ("accuracy", "acc")  # of the kind that suits the loss
 
 
 def get(identifier: object) -> Metric:
-    """A metric from its name, its config, its class, or itself."""
-    return from_table("metric", identifier, METRICS, Metric)
+    """A metric from its name, its config, its class, a function, or itself."""
+    return from_table("metric", identifier, METRICS, Metric, FunctionMetric)
 
 
 def check_metric(identifier: object) -> None:
@@ -99,6 +128,8 @@ def resolve(identifier: object, loss: Loss, output_shape: Sequence[int | None]) 
     """As get; "accuracy" becomes the kind that suits the loss and the output."""
     if not isinstance(identifier, str):
         metric = get(identifier)
+    elif ">" in identifier:
+        metric = get(identifier)
     elif identifier.lower() not in ACCURACY:
         metric = type(get(identifier))(identifier)
     elif loss.sparse:
@@ -107,7 +138,7 @@ def resolve(identifier: object, loss: Loss, output_shape: Sequence[int | None]) 
         metric = BinaryAccuracy(identifier)
     else:
         metric = CategoricalAccuracy(identifier)
-    if metric.sparse != loss.sparse:
+    if metric.kind != "custom" and metric.sparse != loss.sparse:
         labels = ("one value an output", "class numbers")
         raise ValueError(
             f"metric {metric.name}: expected labels as {labels[metric.sparse]}, "

@@ -107,6 +107,14 @@ bool Lowering::is_objective(const Node& loss) const {
   return !taken && first->outputs == loss.outputs;
 }
 
+// The first output of a step, where it is one number that was made of losses or of a user's own.
+bool Lowering::is_total(const Node& node) const {
+  if (!checks_ || graph_.outputs().empty()) return false;
+  const ValueId total = graph_.outputs()[0];
+  return graph_.shape(total).rank() == 0 && graph_.value(total).dtype == DType::f32 &&
+         std::ranges::find(node.outputs, total) != node.outputs.end();
+}
+
 void Lowering::find_last_uses() {
   for (std::size_t i = 0; i < nodes_.size(); ++i) {
     for_each_read(nodes_[i], [&](ValueId v) { needed_until_[v] = i + 1; });
@@ -256,7 +264,7 @@ Schedule Lowering::lower() {
       for (const ValueId v : node.outputs) touch(schedule_.value_buffer[v], s);
       for_each_read(node, [&](ValueId v) { touch(schedule_.value_buffer[v], s); });
     }
-    if (node.op == OpKind::loss && is_objective(node)) lower_check(node.outputs[0]);
+    if (node.op == OpKind::loss ? is_objective(node) : is_total(node)) lower_check(node.outputs[0]);
   }
   for (std::size_t k = 0; k < graph_.outputs().size(); ++k) {
     lower_output(graph_.outputs()[k], static_cast<int>(k));

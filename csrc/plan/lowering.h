@@ -58,6 +58,7 @@ class Lowering {
   void propagate_layouts();
   void check_plain_inputs(const FusedNode& node) const;
   bool is_objective(const Node& loss) const;
+  bool is_total(const Node& node) const;
   void find_last_uses();
   void assign_buffers(std::size_t i);
   BufferId taken_buffer(const FusedNode& node, ValueId out, std::size_t i) const;

@@ -14,6 +14,7 @@ from ..metrics import Metric
 from ..optimizers import Optimizer
 from .builder import GraphBuilder
 from .network import Network
+from .traced import GraphTensor, tracing
 from .weights import Leaf
 
 MAX_PLANS = 8  # a mode and its batch sizes: the usual one, the last of an epoch, a few of the user
@@ -27,6 +28,7 @@ class Objective:
     loss: Loss
     metrics: tuple[Metric, ...]
     names: list[str]  # of the scalars a step returns
+    label_shape: tuple[int, ...] | None = None  # where it is not that of the output
 
 
 def predict_graph(network: Network) -> GraphBuilder:
@@ -40,7 +42,7 @@ def predict_graph(network: Network) -> GraphBuilder:
 def evaluate_graph(network: Network, objective: Objective) -> GraphBuilder:
     """Inputs, labels -> loss, metrics."""
     graph, values = network.build(training=False)
-    _add_objective(graph.core, values[id(network.outputs[0])], objective)
+    _add_objective(graph, values[id(network.outputs[0])], objective)
     return graph
 
 
@@ -49,7 +51,7 @@ def train_graph(
 ) -> GraphBuilder:
     """Inputs, labels -> loss, metrics; updates the weights and the moving averages."""
     graph, values = network.build(training=True, trainable=trainable_layer)
-    loss = _add_objective(graph.core, values[id(network.outputs[0])], objective)
+    loss = _add_objective(graph, values[id(network.outputs[0])], objective)
     trainable = [path for path, weight in graph.weights.items() if weight.updated]
     gradients = graph.core.gradients(loss, [graph.values[name] for name in trainable])
     for name, gradient in zip(trainable, gradients, strict=True):
@@ -60,22 +62,51 @@ def train_graph(
     return graph
 
 
-def _add_objective(graph: _core.Graph, y_pred: int, objective: Objective) -> int:
-    loss = objective.loss
-    shape = graph.shape(y_pred)
+def _add_objective(graph: GraphBuilder, y_pred: int, objective: Objective) -> int:
+    """The loss, and what layers add to it; then the metrics."""
+    core, loss = graph.core, objective.loss
+    shape = core.shape(y_pred)
     if loss.sparse:
-        y_true = graph.input("y_true", shape[:-1], "int32")
+        y_true = core.input("y_true", shape[:-1], "int32")
+    elif objective.label_shape is not None:
+        y_true = core.input("y_true", (None, *objective.label_shape))
     else:
-        y_true = graph.input("y_true", shape)
-    value = graph.loss(loss.kind, y_true, y_pred, from_logits=loss.from_logits, name="loss")
-    graph.mark_output(value)
+        y_true = core.input("y_true", shape)
+    ends = GraphTensor(graph, y_true), GraphTensor(graph, y_pred)
+    if loss.kind == "custom":
+        value = _mean(graph, "loss", loss.call, *ends)
+    else:
+        value = core.loss(loss.kind, y_true, y_pred, from_logits=loss.from_logits, name="loss")
+    for more in graph.losses:
+        value = core.map([value, more], ["add x0 x1", "t0"], name="loss")
+    core.mark_output(value)
     for metric, name in zip(objective.metrics, objective.names[1:], strict=True):
-        if metric.is_loss:
-            score = graph.loss(metric.kind, y_true, y_pred, name=name)
+        if metric.kind == "custom":
+            score = _mean(graph, name, metric.call, *ends)
+        elif metric.is_loss:
+            score = core.loss(metric.kind, y_true, y_pred, name=name)
         else:
-            score = graph.metric(metric.kind, y_true, y_pred, threshold=metric.threshold, name=name)
-        graph.mark_output(score)
+            score = core.metric(metric.kind, y_true, y_pred, threshold=metric.threshold, name=name)
+        core.mark_output(score)
     return value
+
+
+def _mean(graph: GraphBuilder, name: str, call: Callable[..., object], *ends: GraphTensor) -> int:
+    """Of what a user's loss or metric gives for labels and outputs."""
+    outer, graph.name = graph.name, name
+    try:
+        with tracing(graph):
+            result = call(*ends)
+    finally:
+        graph.name = outer
+    if not isinstance(result, GraphTensor) or result.graph is not graph:
+        raise TypeError(
+            f"{name}: expected a tensor, got {type(result).__name__}; losses and metrics are "
+            "computed with pycnn.ops"
+        )
+    if result.shape == () and result.dtype == "float32":
+        return result.value
+    return graph.core.reduce([result.value], "mean", name=name)
 
 
 def make_plan(

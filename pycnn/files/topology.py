@@ -137,8 +137,9 @@ def loadable(description: dict[str, Any]) -> dict[str, Any]:
 def rebuildable(spec: SpecT, get: Callable[[Any], SpecT]) -> SpecT:
     """The spec, unless its class is a user's, which loading would not find or would mistake."""
     kind = type(spec)
+    written = serialize(spec)  # ValueError for a function that is not registered
     try:
-        same = type(get(serialize(spec))) is kind
+        same = type(get(written)) is kind
     except (ValueError, TypeError):
         same = False
     if not same:

@@ -44,6 +44,17 @@ def registered_name(thing: Any) -> str | None:
         return None
 
 
+def name_of_function(function: Any) -> str:
+    """The same; ValueError where it is not registered."""
+    name = registered_name(function)
+    if name is None:
+        called = getattr(function, "__name__", repr(function))
+        raise ValueError(
+            f"save: {called} is not registered: decorate it with pycnn.register_serializable()"
+        )
+    return name
+
+
 def registered(name: object) -> Any:
     """The class or function of that name; ValueError where there is none."""
     if isinstance(name, str) and name in _registered:

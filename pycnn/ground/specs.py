@@ -9,8 +9,9 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
+from .registry import registered, registered_name
 from .text import quoted
 
 SpecT = TypeVar("SpecT", bound="Spec")
@@ -92,7 +93,10 @@ def serialize(spec: str | Spec) -> str | dict[str, Any]:
     """Plain data from_table understands."""
     if isinstance(spec, str):
         return spec
-    return {"class_name": type(spec).__name__, "config": spec.get_config()}
+    if hasattr(spec, "serialized"):  # of a function
+        return cast(str, spec.serialized())
+    name = registered_name(type(spec)) or type(spec).__name__
+    return {"class_name": name, "config": spec.get_config()}
 
 
 def from_table(
@@ -100,10 +104,20 @@ def from_table(
     identifier: object,
     table: Mapping[str, Callable[..., SpecT]],
     base: type[SpecT],
+    of_function: Callable[..., SpecT] | None = None,
 ) -> SpecT:
-    """A spec from its name, its serialized form, its class, or itself."""
+    """A spec from its name, its serialized form, its class, or itself.
+
+    Args:
+        of_function: what makes one of a function.
+    """
     if isinstance(identifier, base):
         return identifier
+    if isinstance(identifier, str) and ">" in identifier and of_function is not None:
+        found = registered(identifier)
+        return of_function(found) if not isinstance(found, type) else found()
+    if of_function is not None and callable(identifier) and not isinstance(identifier, type):
+        return of_function(identifier)
     if isinstance(identifier, type) and issubclass(identifier, base):
         return identifier()
     if isinstance(identifier, str):
@@ -116,6 +130,8 @@ def from_table(
 def _make(
     kind: str, name: object, table: Mapping[str, Callable[..., SpecT]]
 ) -> Callable[..., SpecT]:
+    if isinstance(name, str) and ">" in name:
+        return cast("Callable[..., SpecT]", registered(name))
     if isinstance(name, str):
         for key, make in table.items():
             if name.lower() == key or name == getattr(make, "__name__", None):

@@ -28,3 +28,9 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def snake_case(name: str) -> str:
+    """Conv2D -> conv2d, GlobalAveragePooling2D -> global_average_pooling2d (Keras' rule)."""
+    name = re.sub(r"(.)([A-Z][a-z0-9]+)", r"\1_\2", name)
+    return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
@@ -19,7 +18,7 @@ from ..engine.weights import Variable, WeightHolder, WeightSpec
 from ..errors import DTypeError, ShapeError
 from ..ground.checks import checked_flag, checked_int
 from ..ground.specs import Spec, is_ours, refuse_unknown, serialize
-from ..ground.text import checked_name, quoted
+from ..ground.text import checked_name, quoted, snake_case
 from ..initializers import Initializer
 from . import calls
 
@@ -309,12 +308,6 @@ def plain(value: Any) -> Any:
     if isinstance(value, Spec):
         return serialize(value)
     return list(value) if isinstance(value, tuple) else value
-
-
-def snake_case(name: str) -> str:
-    """Conv2D -> conv2d, GlobalAveragePooling2D -> global_average_pooling2d (Keras' rule)."""
-    name = re.sub(r"(.)([A-Z][a-z0-9]+)", r"\1_\2", name)
-    return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
 def checked_extents(where: str, argument: str, value: Any) -> tuple[int, ...]:

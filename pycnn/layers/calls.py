@@ -84,6 +84,7 @@ def trace(
         return GraphTensor(graph, inputs[slot.index], slot.dtype == "bool")
 
     args, kwargs = replace(form, is_slot, tensor)
+    _ = layer.children  # which have their names from now on
     with tracing(graph):
         if not layer.built:
             shapes = replace(args, is_graph_tensor, lambda x: x.shape)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..engine.traced import GraphTensor
-from .core import apply, common_dtype, dtype_of, expression, is_number, tensor
+from .core import apply, common_dtype, dtype_of, expression, is_number, tensor, tensors
 from .dispatch import op
 
 __all__ = [
@@ -83,9 +83,10 @@ __all__ = [
 def add(x1: Any, x2: Any) -> Any:
     """x1 + x2."""
     if isinstance(x1, GraphTensor) and isinstance(x2, GraphTensor) and x1.shape == x2.shape:
-        if x1.dtype == x2.dtype == "float32":  # of its own kernel, or in that of a convolution
-            core = x1.graph.core
-            return GraphTensor(x1.graph, core.add(x1.value, x2.value, name=x1.graph.name))
+        a, b = tensors((x1, x2))
+        if a.dtype == b.dtype == "float32":  # of its own kernel, or in that of a convolution
+            made = a.graph.core.add(a.value, b.value, name=a.graph.name)
+            return GraphTensor(a.graph, made)
     return apply("add", x1, x2, dtype=common_dtype((x1, x2)))
 
 

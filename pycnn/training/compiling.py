@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from .. import losses, metrics, optimizers
@@ -159,6 +160,16 @@ class Compilable:
             known = compiled, network, resolve(compiled, outputs[0].shape)
             self._objective = known
         return known[2]
+
+    def take_label_shape(self, shape: tuple[int, ...]) -> None:
+        """Labels of a user's loss have any shape: graphs are made for the one they have."""
+        objective = self.objective
+        if objective.label_shape == shape:
+            return
+        assert self._objective is not None
+        self._objective = *self._objective[:2], replace(objective, label_shape=shape)
+        for mode in ("train", "evaluate"):
+            self._programs.pop(mode, None)
 
     def saved_objective(self) -> Objective:
         """As objective, but with several outputs, too: such a model may be saved and copied."""

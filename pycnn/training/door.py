@@ -13,7 +13,14 @@ from numpy.typing import NDArray
 
 from ..engine.tensors import Tensor
 from ..errors import ShapeError
-from ..ground.arrays import as_images, as_numbers, check_shape, class_labels, dense_labels
+from ..ground.arrays import (
+    as_float32,
+    as_images,
+    as_numbers,
+    check_shape,
+    class_labels,
+    dense_labels,
+)
 from ..ground.text import quoted
 from ..losses import Loss
 
@@ -51,14 +58,26 @@ def is_listed(x: Any, rank: int) -> bool:
 def labels(model: str, output: Tensor, loss: Loss, y: Any, samples: int) -> NDArray[Any]:
     """Checked labels of that many samples, at least one, as the loss wants them."""
     where = f"{model}: y"
-    if loss.sparse:
-        array: NDArray[Any] = class_labels(where, y, output.shape)
+    if loss.kind == "custom":
+        array = _any_labels(where, y, output.shape)
+    elif loss.sparse:
+        array = class_labels(where, y, output.shape)
     else:
         array = dense_labels(where, y, output.shape, probability=loss.probability)
     if samples != len(array):
         raise ValueError(f"{model}: x has {samples} samples but y has {len(array)}")
     if samples == 0:
         raise ValueError(f"{model}: expected at least one sample, got none")
+    return array
+
+
+def _any_labels(where: str, y: Any, output: Sequence[int | None]) -> NDArray[Any]:
+    """Of any shape, as numbers; with the last axis of an output of one column."""
+    array: NDArray[Any] = as_float32(where, y)
+    if array.ndim == 0:
+        raise ShapeError(f"{where}: expected an array of samples, got one number")
+    if output[-1:] == (1,) and array.ndim == len(output) - 1:
+        array = array[..., None]
     return array
 
 

@@ -60,7 +60,10 @@ class Trainer(Compilable):
 
     def _checked_samples(self, x: Any, y: Any) -> Arrays:
         arrays, output, loss = self._inputs(x), self.network.outputs[0], self.objective.loss
-        return [*arrays, door.labels(self.name, output, loss, y, len(arrays[0]))]
+        labels = door.labels(self.name, output, loss, y, len(arrays[0]))
+        if loss.kind == "custom":
+            self.take_label_shape(labels.shape[1:])
+        return [*arrays, labels]
 
     # ---- steps ----
 
