@@ -13,6 +13,7 @@ with short_waits():
     from . import _core  # noqa: F401
 
 from . import (
+    activations,
     callbacks,
     datasets,
     initializers,
@@ -52,6 +53,7 @@ __all__ = [
     "Sequential",
     "ShapeError",
     "__version__",
+    "activations",
     "callbacks",
     "datasets",
     "initializers",

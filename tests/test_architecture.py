@@ -18,7 +18,7 @@ FAMILIES = [path.name for path in (REPO / "csrc" / "kernels").iterdir() if path.
 RECIPES = {
     "a layer": r"DepthwiseConv2D",
     "an op": r"(?i)upsample2d|up_?sampling2d",
-    "an elementary function": r"(?i)hard_?sigmoid",
+    "an activation with a kernel of its own": r"(?i)hard_?sigmoid",
     "a register tile": r"brgemm_f32_4x24_avx2",
     "an instruction set": r"(?i)avx512",
 }

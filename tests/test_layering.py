@@ -78,6 +78,7 @@ FLOORS = (
     {"limits", "initializers", "losses", "metrics", "optimizers"},
     {"engine"},
     {"ops"},
+    {"activations"},
     {"layers"},
     {"callbacks", "summary", "training", "files"},
     {"models", "_predictor"},

@@ -11,10 +11,17 @@ import pytest
 from hypothesis import given
 from strategies import conv_shapes, dense_shapes, pool_shapes, transposed_shapes
 
-from pycnn import initializers, layers, reference
+import pycnn
+from pycnn import activations, initializers, layers, reference
 from pycnn.errors import ShapeError
 from pycnn.layers import Input
 from pycnn.models import Model
+
+
+@pycnn.register_serializable("tests")
+def double(x):
+    return 2 * x
+
 
 EXAMPLES = {
     "Activation": "Activation('relu')",
@@ -31,6 +38,7 @@ EXAMPLES = {
     "Flatten": "Flatten()",
     "GlobalAveragePooling2D": "GlobalAveragePooling2D()",
     "InputLayer": "InputLayer((4, 4, 2))",
+    "Lambda": "Lambda('tests>double')",
     "MaxPooling2D": "MaxPooling2D(3)",
     "UpSampling2D": "UpSampling2D((3, 1))",
 }
@@ -59,6 +67,7 @@ KERAS_ORDER = {
     "Flatten": ["data_format"],
     "GlobalAveragePooling2D": ["data_format"],
     "InputLayer": ["shape"],
+    "Lambda": ["function", "arguments"],
     "MaxPooling2D": ["pool_size", "strides", "padding", "data_format"],
     "UpSampling2D": ["size", "data_format", "interpolation"],
 }  # fmt: skip
@@ -213,7 +222,7 @@ def test_strides_of_pools_default_to_the_window():
     )
 
 
-@pytest.mark.parametrize("kind", layers.activations.ACTIVATIONS)
+@pytest.mark.parametrize("kind", (*activations.KERNELS, "softmax"))
 def test_activations(kind):
     x = 3 * random((4, 10))
     want = reference.softmax(x) if kind == "softmax" else reference.activation(kind, x)
@@ -295,7 +304,7 @@ def test_initializer_arguments():
         ("Dense(2.5)", "dense: units must be an integer"),
         ("Dense(True)", "dense: units must be an integer"),
         ("Dense(2**31)", "dense: units must be"),
-        ("Dense(3, 'swish')", "dense: activation must be one of linear, step"),
+        ("Dense(3, 'swash')", "dense: activation must be a function of pycnn.ops"),
         ("Dense(3, kernel_initializer='no')", "initializer: expected one of"),
         ("Conv2D(-1, 3)", "conv2d: filters must be >= 1"),
         ("Conv2D(8, 0)", "conv2d: kernel_size must be >= 1"),

@@ -1,30 +1,46 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Activation strings. The table is closed: names only, as in a saved model."""
+"""How layers take activations."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
-from .. import _core
+import numpy as np
+
+from ..activations import KERNELS, NAMES, Activation, get
 from ..engine.builder import GraphBuilder
-
-# step has no gradient
-ACTIVATIONS = (*_core.ops()["activation"]["attributes"]["kind"]["choices"], "softmax")
-
-
-def checked_activation(where: str, activation: Any) -> str:
-    """The name of a known activation; None is "linear"."""
-    name = "linear" if activation is None else activation
-    if not isinstance(name, str) or name not in ACTIVATIONS:
-        known = ", ".join(ACTIVATIONS)
-        raise ValueError(f"{where}: activation must be one of {known}, got {activation!r}")
-    return name
+from ..engine.operators import functions
+from ..engine.traced import GraphTensor, tracing
 
 
-def add_activation(graph: GraphBuilder, x: int, activation: str) -> int:
+def checked_activation(where: str, activation: Any) -> Activation:
+    """A known name, a function, or None (linear); what ops has goes by its name."""
+    if callable(activation) and not isinstance(activation, np.ufunc):
+        name = getattr(activation, "__name__", "")
+        return name if name in NAMES and functions.get(name) is activation else activation
+    if isinstance(activation, str) and ">" in activation:
+        get(activation)  # ValueError where it is not registered
+    elif activation is not None and activation not in NAMES:
+        raise ValueError(
+            f"{where}: activation must be a function of pycnn.ops, a user's own, or one of "
+            f"{', '.join(NAMES)}, got {activation!r}"
+        )
+    return cast(Activation, activation)
+
+
+def add_activation(graph: GraphBuilder, x: int, activation: Activation) -> int:
     """Appends f(x). Shape: (N, ...) -> (N, ...); softmax runs over the last axis."""
-    if activation == "linear":
+    if activation in (None, "linear"):
         return x
     if activation == "softmax":
         return graph.core.softmax(x, name=graph.name)
-    return graph.core.activation(x, activation, name=graph.name)
+    if isinstance(activation, str) and activation in KERNELS:
+        return graph.core.activation(x, activation, name=graph.name)
+    with tracing(graph):
+        y = get(activation)(GraphTensor(graph, x))
+    if not isinstance(y, GraphTensor) or y.graph is not graph:
+        raise TypeError(
+            f"{graph.name}: the activation must return a tensor, got {type(y).__name__}; compute "
+            "with pycnn.ops"
+        )
+    return y.value

@@ -10,7 +10,7 @@ from weakref import WeakSet
 
 import numpy as np
 
-from .. import initializers
+from .. import activations, initializers
 from ..engine.builder import GraphBuilder
 from ..engine.tensors import Call, Extents, Tensor, call_layer
 from ..engine.traced import GraphTensor, flatten, replace
@@ -287,7 +287,8 @@ class Layer(WeightHolder):
             if f.name == "name" and not self.named:
                 continue
             if value != f.default:
-                changed.append(f"{f.name}={value!r}")
+                known = plain(value) if callable(value) and not isinstance(value, Spec) else value
+                changed.append(f"{f.name}={known!r}")
         return f"{type(self).__name__}({', '.join(changed)})"
 
 
@@ -305,6 +306,8 @@ def _restore(
 
 def plain(value: Any) -> Any:
     """value as JSON knows it."""
+    if callable(value) and not isinstance(value, Spec):
+        return activations.serializable(value)
     if isinstance(value, Spec):
         return serialize(value)
     return list(value) if isinstance(value, tuple) else value

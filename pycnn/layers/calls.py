@@ -90,7 +90,7 @@ def trace(
             shapes = replace(args, is_graph_tensor, lambda x: x.shape)
             layer.build(*shapes[:1])
             layer.built = True
-        if kwargs.get("training") is None and "training" in call_arguments(layer):
+        if kwargs.get("training") is None and takes_argument(layer.call, "training"):
             kwargs = {**kwargs, "training": graph.training}
         result = layer.call(*args, **kwargs)
     if isinstance(result, np.ndarray) or not flatten(result, is_graph_tensor):
@@ -104,10 +104,12 @@ def trace(
     return [x.value for x in made], structure, [x.dtype for x in made]
 
 
-def call_arguments(layer: Layer) -> frozenset[str]:
-    """The names that its call() knows."""
-    parameters = inspect.signature(layer.call).parameters
-    return frozenset(parameters)
+def takes_argument(function: Any, name: str) -> bool:
+    """Whether a function has an argument of that name."""
+    try:
+        return name in inspect.signature(function).parameters
+    except (TypeError, ValueError):  # it does not say
+        return False
 
 
 def form_of(args: Any, kwargs: Any) -> tuple[list[Any], Form]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from ..activations import Activation
 from ..engine.builder import GraphBuilder
 from ..errors import ShapeError
 from ..ground.checks import checked_int
@@ -36,7 +37,7 @@ __all__ = [
 
 def _check_common(layer: Conv1D | Conv2D | DepthwiseConv2D | Conv2DTranspose) -> None:
     checked_channels_last(layer.name, layer.data_format)
-    checked_activation(layer.name, layer.activation)
+    layer.activation = checked_activation(layer.name, layer.activation)
     layer.bias_initializer = checked_initializer(layer.bias_initializer)
 
 
@@ -90,7 +91,7 @@ class Conv2D(Layer):
         kernel_size: R, S.
         padding: "valid", "same", or explicit ((top, bottom), (left, right)).
         groups: channels are cut into this many groups that do not see each other.
-        activation: a name, see pycnn.activations.
+        activation: a name or a function, see pycnn.activations.
     """
 
     filters: int
@@ -100,7 +101,7 @@ class Conv2D(Layer):
     data_format: str | None = None
     dilation_rate: int | Pair = (1, 1)
     groups: int = 1
-    activation: str | None = None
+    activation: Activation = None
     use_bias: bool = True
     kernel_initializer: str | Initializer = "glorot_uniform"
     bias_initializer: str | Initializer = "zeros"
@@ -118,7 +119,7 @@ class Conv2D(Layer):
         w = graph.parameter("kernel", kernel_shape, get_initializer(self.kernel_initializer))
         b = _bias(self, graph, self.filters)
         y = graph.core.conv2d(x, w, b, groups=self.groups, name=graph.name, **_windows(self))
-        return add_activation(graph, y, self.activation or "linear")
+        return add_activation(graph, y, self.activation)
 
 
 @dataclass(eq=False, repr=False)
@@ -130,7 +131,7 @@ class Conv1D(Layer):
         kernel_size: S.
         padding: "valid", "same", or "causal": y[q] depends on x up to q * strides.
         groups: channels are cut into this many groups that do not see each other.
-        activation: a name, see pycnn.activations.
+        activation: a name or a function, see pycnn.activations.
     """
 
     filters: int
@@ -140,7 +141,7 @@ class Conv1D(Layer):
     data_format: str | None = None
     dilation_rate: int | tuple[int] = 1
     groups: int = 1
-    activation: str | None = None
+    activation: Activation = None
     use_bias: bool = True
     kernel_initializer: str | Initializer = "glorot_uniform"
     bias_initializer: str | Initializer = "zeros"
@@ -187,7 +188,7 @@ class Conv1D(Layer):
             groups=self.groups,
             name=graph.name,
         )
-        y = add_activation(graph, y, self.activation or "linear")
+        y = add_activation(graph, y, self.activation)
         columns = graph.shape(y)[1]
         return graph.core.reshape(y, shape=(None, columns, self.filters), name=graph.name)
 
@@ -200,7 +201,7 @@ class DepthwiseConv2D(Layer):
         kernel_size: R, S; the kernel has shape (R, S, C, depth_multiplier).
         padding: "valid", "same", or explicit ((top, bottom), (left, right)).
         depth_multiplier: filters M for each channel; channel c makes outputs c * M ... c * M + M-1.
-        activation: a name, see pycnn.activations.
+        activation: a name or a function, see pycnn.activations.
     """
 
     kernel_size: int | Pair
@@ -209,7 +210,7 @@ class DepthwiseConv2D(Layer):
     depth_multiplier: int = 1
     data_format: str | None = None
     dilation_rate: int | Pair = (1, 1)
-    activation: str | None = None
+    activation: Activation = None
     use_bias: bool = True
     depthwise_initializer: str | Initializer = "glorot_uniform"
     bias_initializer: str | Initializer = "zeros"
@@ -231,7 +232,7 @@ class DepthwiseConv2D(Layer):
         )
         b = _bias(self, graph, outputs)
         y = graph.core.conv2d(x, w, b, groups=channels, name=graph.name, **_windows(self))
-        return add_activation(graph, y, self.activation or "linear")
+        return add_activation(graph, y, self.activation)
 
 
 @dataclass(eq=False, repr=False)
@@ -246,7 +247,7 @@ class Conv2DTranspose(Layer):
         padding: "valid", "same", or ((top, bottom), (left, right)) rows and columns to cut off.
         output_padding: in place of the sizes above, Keras' rule with this many further rows,
             columns; less than strides.
-        activation: a name, see pycnn.activations.
+        activation: a name or a function, see pycnn.activations.
     """
 
     filters: int
@@ -256,7 +257,7 @@ class Conv2DTranspose(Layer):
     output_padding: int | Pair | None = None
     data_format: str | None = None
     dilation_rate: int | Pair = (1, 1)
-    activation: str | None = None
+    activation: Activation = None
     use_bias: bool = True
     kernel_initializer: str | Initializer = "glorot_uniform"
     bias_initializer: str | Initializer = "zeros"
@@ -288,7 +289,7 @@ class Conv2DTranspose(Layer):
             name=graph.name,
             **_windows(self),
         )
-        return add_activation(graph, y, self.activation or "linear")
+        return add_activation(graph, y, self.activation)
 
 
 Convolution1D = Conv1D

@@ -3,18 +3,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+from ..activations import Activation as ActivationLike
 from ..engine.builder import GraphBuilder
 from ..engine.tensors import Call, Tensor
 from ..errors import ShapeError
 from ..ground.checks import MAX_EXTENT, checked_int, checked_share
+from ..ground.registry import registered
 from ..initializers import Initializer
 from ..initializers import get as get_initializer
 from .activations import add_activation, checked_activation
 from .base import Layer, checked_channels_last, checked_extents, checked_initializer
+from .calls import takes_argument
 
 __all__ = [
     "Activation",
@@ -25,6 +28,7 @@ __all__ = [
     "Flatten",
     "Input",
     "InputLayer",
+    "Lambda",
     "add",
     "concatenate",
 ]
@@ -65,18 +69,18 @@ class Dense(Layer):
 
     Args:
         units: outputs K; the kernel has shape (C, K).
-        activation: a name, see pycnn.activations.
+        activation: a name or a function, see pycnn.activations.
     """
 
     units: int
-    activation: str | None = None
+    activation: ActivationLike = None
     use_bias: bool = True
     kernel_initializer: str | Initializer = "glorot_uniform"
     bias_initializer: str | Initializer = "zeros"
 
     def check(self) -> None:
         self.units = checked_int(self.name, "units", self.units)
-        checked_activation(self.name, self.activation)
+        self.activation = checked_activation(self.name, self.activation)
         self.kernel_initializer = checked_initializer(self.kernel_initializer)
         self.bias_initializer = checked_initializer(self.bias_initializer)
 
@@ -90,7 +94,7 @@ class Dense(Layer):
         if self.use_bias:
             b = graph.parameter("bias", (self.units,), get_initializer(self.bias_initializer))
         y = graph.core.dense(x, w, b, name=graph.name)
-        return add_activation(graph, y, self.activation or "linear")
+        return add_activation(graph, y, self.activation)
 
 
 @dataclass(eq=False, repr=False)
@@ -98,16 +102,16 @@ class Activation(Layer):
     """y = f(x). Shape: (N, ...) -> the same; softmax runs over the last axis
 
     Args:
-        activation: a name, see pycnn.activations; None is linear.
+        activation: a name or a function, see pycnn.activations; None is linear.
     """
 
-    activation: str | None
+    activation: ActivationLike
 
     def check(self) -> None:
-        checked_activation(self.name, self.activation)
+        self.activation = checked_activation(self.name, self.activation)
 
     def add_nodes(self, graph: GraphBuilder, x: int) -> int:
-        return add_activation(graph, x, self.activation or "linear")
+        return add_activation(graph, x, self.activation)
 
 
 @dataclass(eq=False, repr=False)
@@ -181,6 +185,33 @@ class Concatenate(Layer):
                 f"{self.name}: axis must be the last one (-1 or {rank - 1}), got {self.axis}"
             )
         return graph.core.concatenate(inputs, name=graph.name)
+
+
+@dataclass(eq=False, repr=False)
+class Lambda(Layer):
+    """y = function(x), written with pycnn.ops. Shape: as the function gives it
+
+    Files name the function: it has to be registered, see pycnn.register_serializable.
+
+    Args:
+        function: of a tensor, or of a list of them.
+        arguments: that it gets besides, by name.
+    """
+
+    function: Any
+    arguments: Mapping[str, Any] | None = None
+
+    def check(self) -> None:
+        if isinstance(self.function, str):
+            self.function = registered(self.function)
+        if not callable(self.function):
+            raise TypeError(f"{self.name}: function must be callable, got {self.function!r}")
+        self.arguments = dict(self.arguments or {})
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        """What the function gives."""
+        more = {"training": training} if takes_argument(self.function, "training") else {}
+        return self.function(inputs, **{**more, **(self.arguments or {})})
 
 
 def add(inputs: Sequence[Tensor]) -> Tensor:

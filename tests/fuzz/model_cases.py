@@ -9,9 +9,10 @@ from typing import Any
 
 import pycnn
 from pycnn import layers as L
+from pycnn.activations import KERNELS
 
 REFUSALS = (ValueError, TypeError, MemoryError, ArithmeticError, RuntimeError)
-ACTIVATIONS = (None, *(kind for kind in L.activations.ACTIVATIONS if kind != "step"))
+ACTIVATIONS = (None, *(kind for kind in (*KERNELS, "softmax") if kind != "step"))
 ODD = (0, -1, 2.5, True, None, "same", "x", (1, 2, 3), 2**31, 10**30, float("nan"), [], {}, b"a")
 INITIALIZERS = ("glorot_uniform", "he_normal", "zeros", "ones", "random_normal")
 EXTENTS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 11)
