@@ -103,6 +103,16 @@ struct Conv2dAttrs {
   }
 };
 
+struct MatmulAttrs {
+  bool transpose_a = false, transpose_b = false;  // the last two axes, as they lie in memory
+
+  template <class Self, class Visit>
+  static void fields(Self& a, Visit&& visit) {
+    visit("transpose_a", a.transpose_a, kAnyFinite);
+    visit("transpose_b", a.transpose_b, kAnyFinite);
+  }
+};
+
 struct Conv2dTransposeAttrs {
   Size2d stride;
   Pad2d pad;
@@ -343,11 +353,11 @@ struct AdamAttrs {
 };
 
 using Attrs =
-    std::variant<NoAttrs, InputAttrs, ParameterAttrs, Conv2dAttrs, Conv2dTransposeAttrs,
-                 Pool2dAttrs, Upsample2dAttrs, SliceAttrs, ConcatenateAttrs, StridedSliceAttrs,
-                 TransposeAttrs, PadAttrs, ResizeAttrs, GatherAttrs, ReshapeAttrs, ActivationAttrs,
-                 DropoutAttrs, MapAttrs, ReduceAttrs, BatchNormAttrs, MovingAverageAttrs, LossAttrs,
-                 MetricAttrs, SgdAttrs, AdamAttrs>;
+    std::variant<NoAttrs, InputAttrs, ParameterAttrs, Conv2dAttrs, MatmulAttrs,
+                 Conv2dTransposeAttrs, Pool2dAttrs, Upsample2dAttrs, SliceAttrs, ConcatenateAttrs,
+                 StridedSliceAttrs, TransposeAttrs, PadAttrs, ResizeAttrs, GatherAttrs,
+                 ReshapeAttrs, ActivationAttrs, DropoutAttrs, MapAttrs, ReduceAttrs, BatchNormAttrs,
+                 MovingAverageAttrs, LossAttrs, MetricAttrs, SgdAttrs, AdamAttrs>;
 
 // visit(name, field, bounds) for each attribute, in the order in which callers may give them.
 template <class AnyAttrs, class Visit>
