@@ -108,9 +108,10 @@ PICKED = [
     Product((7, 5, 9), (2, 4, 3), (3,), "a"),
 ]
 LONG = [
-    *(Product((15, 2 * 1024 + 3, 17), (1,), (), "a", *turned) for turned in FLAGS),
-    *(Product((3, 8192 + 1024 + 3, 5), (1,), (), "a", *turned) for turned in FLAGS),
-    *(Product((1, 8192 + 9, 3), (1,), (), "a", *turned) for turned in FLAGS),
+    *(Product((15, 2 * 1024 + 3, 17), (2,), (), "a", *turned) for turned in FLAGS),
+    *(Product((3, 8192 + 1024 + 3, 5), (2,), (), "a", *turned) for turned in FLAGS),
+    *(Product((1, 8192 + 9, 3), (2,), (), "a", *turned) for turned in FLAGS),
+    *(Product((17, 1024, 33), (2,), (2,), "ab", *turned) for turned in FLAGS),  # rows 4 KB apart
 ]
 
 
@@ -229,7 +230,7 @@ def test_threads_change_no_bit(case, isa):
         np.testing.assert_array_equal(case.run(arrays, Setting(isa, threads=count)), serial)
 
 
-@pytest.mark.parametrize("case", [*SEVERAL, *PICKED], ids=str)
+@pytest.mark.parametrize("case", [*SEVERAL, *PICKED, *LONG], ids=str)
 def test_samples_do_not_know_each_other(case, isa):
     """Alone, each has the same bits as among others."""
     arrays = case.arrays(3, random_array)

@@ -12,6 +12,7 @@ namespace pycnn {
 namespace {
 
 constexpr dim_t kTaskTiles = 9;            // a task's rows, in register tiles
+constexpr dim_t kTaskTilesOfLong = 36;     // where b is packed again for each task
 constexpr dim_t kPackFloats = 128 * 1024;  // 512 KB: b as packed for a task stays in L2
 constexpr dim_t kDepth = 1024;             // divides a section
 constexpr dim_t kEnoughTasks = 16;
@@ -86,7 +87,7 @@ void choose_blocks(Matmul& op) {
   }
   const dim_t nr = op.dots ? kDotColumns : op.tile->nr;
   op.columns = balanced(op.N, std::max(nr, kPackFloats / op.depth / nr * nr), nr);
-  op.rows = balanced(op.M, kTaskTiles * op.tile->mr, 1);
+  op.rows = balanced(op.M, (op.depth < op.K ? kTaskTilesOfLong : kTaskTiles) * op.tile->mr, 1);
   halve(op.columns, nr);
   halve(op.rows, op.tile->mr);
 }
@@ -123,36 +124,36 @@ Block block_of(const Matmul& op, dim_t task) noexcept {
 class Products {
  public:
   Products(const Matmul& op, const float* a, const float* b, float* y, float* scratch)
-      : op_(op),
-        a_(a),
-        b_(b),
-        y_(y),
-        packed_b_(scratch),
-        packed_a_(scratch + op.b_floats()),
-        section_(packed_a_ + op.a_floats()) {}
+      : op_(op), a_(a), b_(b), y_(y), packed_b_(scratch) {}
 
   void run(dim_t task) noexcept {
     const Block block = block_of(op_, task);
     if (op_.sums_rows()) return sum_rows(block);
     if (op_.dots) return dots(block);
+    multiply(block);
+  }
+
+ private:
+  float* copied_a() const noexcept { return packed_b_ + op_.b_floats(); }
+  float* section() const noexcept { return copied_a() + op_.a_floats(); }
+
+  void multiply(const Block& block) noexcept {
     const dim_t n = block.n1 - block.n0, m = block.m1 - block.m0;
     float* const y = y_ + block.y + block.m0 * op_.N + block.n0;
     for (dim_t k0 = 0; k0 < op_.K; k0 += op_.depth) {
       const dim_t k1 = std::min(k0 + op_.depth, op_.K);
       pack_b(block, k0, k1 - k0);
-      if (op_.transpose_a) pack_a(block, k0, k1 - k0);
       const Beta beta = k0 % kSectionTerms > 0 ? Beta::one : Beta::zero;
       if (k0 < kSectionTerms) {
-        multiply(block, k0, k1 - k0, beta, y, op_.N);
+        multiply_packed(block, k0, k1 - k0, beta, y, op_.N);
         continue;
       }
-      multiply(block, k0, k1 - k0, beta, section_, n);
+      multiply_packed(block, k0, k1 - k0, beta, section(), n);
       if (k1 % kSectionTerms == 0 || k1 == op_.K)
-        op_.kernels->add_rows(section_, n, y, op_.N, m, n);
+        op_.kernels->add_rows(section(), n, y, op_.N, m, n);
     }
   }
 
- private:
   // y = the sum of b's rows, each times an element of a
   void sum_rows(const Block& block) noexcept {
     auto* const terms = reinterpret_cast<WeightedTerm*>(packed_b_);
@@ -193,41 +194,55 @@ class Products {
     }
   }
 
-  void pack_a(const Block& block, dim_t k0, dim_t k) noexcept {
-    const float* from = a_ + block.a + k0 * op_.M + block.m0;
-    op_.pack_panels(
-        {from, op_.M, packed_a_, op_.a_pitch(), k, block.m1 - block.m0, op_.tile_rows()});
-  }
-
   // c = beta * c + the block's rows times what is packed of b
-  void multiply(const Block& block, dim_t k0, dim_t k, Beta beta, float* c, dim_t ldc) noexcept {
-    const dim_t height = op_.tile_rows(), nr = op_.tile->nr, n = block.n1 - block.n0, origin = 0;
+  void multiply_packed(const Block& block, dim_t k0, dim_t k, Beta beta, float* c,
+                       dim_t ldc) noexcept {
+    const dim_t height = op_.tile_rows(), origin = 0;
     BrgemmArgs args{};
     args.a_offset = args.b_offset = &origin;
-    args.a = op_.transpose_a ? packed_a_ : a_ + block.a + block.m0 * op_.K + k0;
-    args.lda = op_.transpose_a ? height : op_.K;
-    const dim_t a_step = op_.transpose_a ? op_.a_pitch() : height * op_.K;
     args.ldc = ldc;
     args.count = 1;
     args.k = k;
     args.beta = beta;
-    for (dim_t i = block.m0; i < block.m1; i += height, args.a += a_step, c += height * ldc) {
+    // Columns of a transposed a are rows of what lies there: the kernel reads both.
+    const dim_t row = op_.transpose_a ? 1 : op_.K, column = op_.transpose_a ? op_.M : 1;
+    const float *from = a_ + block.a + block.m0 * row + k0 * column, *ahead = next_b(block);
+    args.lda = std::max(row, column);
+    if (op_.copies_a()) args.lda = op_.copied_pitch();
+    for (dim_t i = block.m0; i < block.m1; i += height, from += height * row, c += height * ldc) {
       const dim_t m = std::min(height, block.m1 - i);
-      args.b = packed_b_;
-      args.next = args.a + a_step;
-      for (dim_t j = 0; j < n; j += nr, args.b += k * nr, args.next = nullptr) {
-        args.c = c + j;
-        args.n = std::min(nr, n - j);
-        const BrgemmTile& tile = *op_.tile;
-        (op_.transpose_a ? tile.columns_kernel(m, args.n) : tile.rows_kernel(m, args.n))(args);
+      args.a = from;
+      if (op_.copies_a()) {
+        op_.kernels->copy_rows(from, op_.K, copied_a(), op_.copied_pitch(), m, k);
+        args.a = copied_a();
       }
+      const bool follows = !op_.transpose_a && op_.depth == op_.K;  // the next tile
+      args.next = follows ? from + m * op_.K : nullptr;
+      multiply_tile(m, block.n1 - block.n0, args, c, ahead);
     }
+  }
+
+  void multiply_tile(dim_t m, dim_t n, BrgemmArgs args, float* c, const float*& ahead) noexcept {
+    const BrgemmTile& tile = *op_.tile;
+    args.b = packed_b_;
+    for (dim_t j = 0; j < n; j += tile.nr, args.b += args.k * tile.nr, args.next = ahead) {
+      args.c = c + j;
+      args.n = std::min<dim_t>(tile.nr, n - j);
+      (op_.transpose_a ? tile.columns_kernel(m, args.n) : tile.rows_kernel(m, args.n))(args);
+      if (j > 0 && ahead != nullptr) ahead += args.k * kLine;
+    }
+  }
+
+  // The matrix after this one, to be fetched meanwhile; null where another task reads this one.
+  const float* next_b(const Block& block) const noexcept {
+    const bool whole = op_.rows == op_.M && op_.columns == op_.N;
+    return whole && op_.items > 1 ? b_ + block.b + op_.K * op_.N : nullptr;
   }
 
   const Matmul& op_;
   const float *const a_, *const b_;
   float* const y_;
-  float *const packed_b_, *const packed_a_, *const section_;
+  float* const packed_b_;               // what else a thread needs lies behind it
   const float* packed_from_ = nullptr;  // what packed_b_ holds, where all of K fits
   dim_t packed_columns_ = 0;
 };

@@ -34,13 +34,17 @@ struct Matmul {
   dim_t rows = 1, columns = 1;  // of y that a task makes
   dim_t depth = 1;              // of K that is packed at a time
 
+  static constexpr dim_t kAliased = 1024;
+
+  // Rows of a tile a multiple of 4 KB apart would share a set of the cache, which holds fewer.
+  bool copies_a() const { return !transpose_a && K % kAliased == 0; }
   // One row and b as it lies: its rows are added up, nothing is packed.
   bool sums_rows() const { return M == 1 && !dots; }
   dim_t tasks() const { return items * ceil_div(M, rows) * ceil_div(N, columns); }
   dim_t tile_rows() const { return ceil_div(rows, ceil_div(rows, tile->mr)); }
   dim_t b_floats() const { return round_up(columns, tile->nr) * depth; }
-  dim_t a_pitch() const { return tile_rows() * depth + kPanelSlack; }  // of packed tiles
-  dim_t a_floats() const { return transpose_a ? ceil_div(rows, tile_rows()) * a_pitch() : 0; }
+  dim_t copied_pitch() const { return depth + kLine; }
+  dim_t a_floats() const { return copies_a() ? tile_rows() * copied_pitch() : 0; }
   dim_t scratch_floats() const;  // per thread
 };
 // a: (..., M, K), or (..., K, M) where transpose_a; b likewise (..., K, N). Their leading axes
