@@ -150,4 +150,25 @@ OPS = [
         "index >= 0 && index <= extent",
         ("test_gather.py::test_indices_outside",),
     ),
+    Mutant(
+        "one packed factor of matmul serves all items",
+        "csrc/ops/matmul.cc",
+        "if (from == packed_from_ &&",
+        "if (packed_from_ != nullptr &&",
+        ("test_matmul.py::test_picked_shapes",),
+    ),
+    Mutant(
+        "sections of long products are not added up",
+        "csrc/ops/matmul.cc",
+        "if (k1 % kSectionTerms == 0 || k1 == op_.K)",
+        "if (k1 == op_.K)",
+        ("test_matmul.py::test_sections_of_long_sums",),
+    ),
+    Mutant(
+        "how products with vectors are summed depends on the batch",
+        "csrc/ops/matmul.cc",
+        "op.dots = op.transpose_b;",
+        "op.dots = op.transpose_b && op.rank == 0;",
+        ("test_matmul.py::test_samples_do_not_know_each_other",),
+    ),
 ]

@@ -111,6 +111,14 @@ ROWS: list[Row] = [
     ("ones_like", (W,), np.ones_like),
     ("stop_gradient", (X,), lambda x: x),
     ("multi_hot", (W[:, :, 0] % 4, 4), lambda x, n: np.eye(n)[x].max(-2)),
+    # products
+    ("matmul", (X, np.swapaxes(Y, 1, 2)), np.matmul),
+    ("matmul", (X, Y[0].T), np.matmul),
+    ("matmul", (X[0], Y[0].T), np.matmul),
+    ("matmul", (X, Y[0, 0]), np.matmul),
+    ("matmul", (Y[0, 0], np.swapaxes(X, 1, 2)), np.matmul),
+    ("dot", (X, Y[0].T), np.dot),
+    ("dot", (X[0, 0], Y[0, 0]), np.dot),
     # of networks
     ("relu", (X,), lambda x: np.maximum(x, 0)),
     ("relu6", (9 * X,), lambda x: np.clip(x, 0, 6)),

@@ -73,7 +73,7 @@ def is_symbolic(row: Row) -> bool:
 
 def is_float_row(row: Row) -> bool:  # inputs of models are float32
     first = row[1][0][0] if isinstance(row[1][0], list) else row[1][0]
-    return bool(first.dtype.kind == "f")
+    return bool(first.dtype.kind == "f" and len(first) == 3)
 
 
 SYMBOLIC = [row for row in ROWS if is_symbolic(row) and is_float_row(row)]

@@ -77,6 +77,9 @@ def classifier() -> _core.Graph:
     table = g.parameter("table", (6, 3))
     rows = g.gather(table, g.input("rows", (None,), "int32"))
     g.gradients(g.loss("mean_squared_error", t, rows), [table])
+    turned = g.parameter("turned", (5, 4))
+    products = g.matmul(x, turned, transpose_b=True)
+    g.gradients(g.loss("mean_squared_error", g.input("v5", (None, 9, 8, 5)), products), [turned])
     return g
 
 

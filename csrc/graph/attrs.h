@@ -115,6 +115,16 @@ struct Conv2dAttrs {
   }
 };
 
+struct MatmulAttrs {
+  bool transpose_a = false, transpose_b = false;  // the last two axes, as they lie in memory
+
+  template <class Self, class Visit>
+  static void fields(Self& a, Visit&& visit) {
+    visit("transpose_a", a.transpose_a, kAnyFinite);
+    visit("transpose_b", a.transpose_b, kAnyFinite);
+  }
+};
+
 struct Conv2dTransposeAttrs {
   Size2d stride;
   Pad2d pad;
@@ -355,7 +365,7 @@ struct AdamAttrs {
 };
 
 using Attrs =
-    std::variant<NoAttrs, InputAttrs, ParameterAttrs, ConstantAttrs, Conv2dAttrs,
+    std::variant<NoAttrs, InputAttrs, ParameterAttrs, ConstantAttrs, Conv2dAttrs, MatmulAttrs,
                  Conv2dTransposeAttrs, Pool2dAttrs, Upsample2dAttrs, SliceAttrs, ConcatenateAttrs,
                  StridedSliceAttrs, TransposeAttrs, PadAttrs, ResizeAttrs, GatherAttrs,
                  ReshapeAttrs, ActivationAttrs, DropoutAttrs, MapAttrs, ReduceAttrs, BatchNormAttrs,

@@ -36,6 +36,7 @@ enum class OpKind : std::uint8_t {
   dense,
   dense_backward_data,
   dense_backward_weights,
+  matmul,         // of the last two axes
   bias_backward,  // sum over all axes but the last
   max_pool2d,
   max_pool2d_backward,
@@ -96,7 +97,8 @@ struct Node {
   std::vector<ValueId> inputs = {};  // kNoValue marks an absent optional input
   std::vector<ValueId> outputs = {};
   std::string name = {};  // of the layer that made it
-  dim_t macs = 0;   // multiply-accumulates per sample (convolutions, dense and their backwards)
+  dim_t macs =
+      0;  // multiply-accumulates per sample (convolutions, dense, matmul and their backwards)
   double taps = 0;  // that pools read per sample, at most
 
   template <class T>

@@ -129,21 +129,6 @@ BoundExpression bound_or_refused(const Node& node, const Expression& expression,
   return *part;
 }
 
-// Summed over the axes along which the target was repeated. (A copy: shapes move as nodes are
-// added.)
-ValueId add_summed(Graph& graph, ValueId full, Shape target, const std::string& name) {
-  const Shape& shape = graph.shape(full);
-  if (shape == target) return full;
-  std::vector<dim_t> axes;
-  const int more = shape.rank() - target.rank();
-  for (int axis = 0; axis < shape.rank(); ++axis) {
-    if (axis < more || (target[axis - more] == 1 && shape[axis] != 1)) axes.push_back(axis);
-  }
-  ReduceAttrs attrs;
-  attrs.axes = Integers(axes);
-  return add_reshape(graph, graph.add(OpKind::reduce, attrs, {full}, name), target, name);
-}
-
 // Adds dy * d expression / d input for each input that is needed. y is the expression's value,
 // where it is one; dy broadcasts to `shape`.
 void add_gradients(GradientTape& tape, const Node& node, const Expression& expression,
@@ -229,6 +214,20 @@ void reduce_gradient(GradientTape& tape, const Node& node, ValueId dy) {
 }
 
 }  // namespace
+
+// (A copy of the target: shapes move as nodes are added.)
+ValueId add_summed(Graph& graph, ValueId full, Shape target, const std::string& name) {
+  const Shape& shape = graph.shape(full);
+  if (shape == target) return full;
+  std::vector<dim_t> axes;
+  const int more = shape.rank() - target.rank();
+  for (int axis = 0; axis < shape.rank(); ++axis) {
+    if (axis < more || (target[axis - more] == 1 && shape[axis] != 1)) axes.push_back(axis);
+  }
+  ReduceAttrs attrs;
+  attrs.axes = Integers(axes);
+  return add_reshape(graph, graph.add(OpKind::reduce, attrs, {full}, name), target, name);
+}
 
 std::span<const OpDefinition> map_ops() {
   static const OpDefinition rows[] = {

@@ -9,9 +9,9 @@ namespace pycnn {
 
 // Each family's rows, defined in the file of its name; input and parameter in graph.cc.
 using Family = std::span<const OpDefinition>();
-Family graph_ops, conv2d_ops, conv2d_transpose_ops, dense_ops, pool2d_ops, elementwise_ops, map_ops,
-    channels_ops, slice_ops, transpose_ops, pad_ops, resize_ops, gather_ops, upsample2d_ops,
-    softmax_ops, batchnorm_ops, loss_ops, update_ops;
+Family graph_ops, conv2d_ops, conv2d_transpose_ops, dense_ops, matmul_ops, pool2d_ops,
+    elementwise_ops, map_ops, channels_ops, slice_ops, transpose_ops, pad_ops, resize_ops,
+    gather_ops, upsample2d_ops, softmax_ops, batchnorm_ops, loss_ops, update_ops;
 
 namespace {
 
@@ -20,9 +20,9 @@ constexpr std::size_t kOps = static_cast<std::size_t>(OpKind::count_);
 std::vector<OpDefinition> make_table() {
   std::vector<OpDefinition> table;
   for (Family* family :
-       {graph_ops, conv2d_ops, conv2d_transpose_ops, dense_ops, pool2d_ops, elementwise_ops,
-        map_ops, channels_ops, slice_ops, transpose_ops, pad_ops, resize_ops, gather_ops,
-        upsample2d_ops, softmax_ops, batchnorm_ops, loss_ops, update_ops}) {
+       {graph_ops, conv2d_ops, conv2d_transpose_ops, dense_ops, matmul_ops, pool2d_ops,
+        elementwise_ops, map_ops, channels_ops, slice_ops, transpose_ops, pad_ops, resize_ops,
+        gather_ops, upsample2d_ops, softmax_ops, batchnorm_ops, loss_ops, update_ops}) {
     const std::span<const OpDefinition> rows = family();
     table.insert(table.end(), rows.begin(), rows.end());
   }

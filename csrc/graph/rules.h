@@ -24,6 +24,10 @@ int checked_axis(const Node& node, dim_t axis, const Shape& x);
 // Elements along an axis that is mirrored or resized: plans hold a table of them.
 constexpr dim_t kMaxTable = dim_t{1} << 24;
 
+// Appends the sum of a value over the axes along which `target`, which broadcasts to it, was
+// repeated.
+ValueId add_summed(Graph& graph, ValueId full, Shape target, const std::string& name);
+
 // Appends the gradient of a bias that was added to the node's output.
 void bias_gradient(GradientTape& tape, const Node& node, ValueId bias, ValueId dy);
 

@@ -10,13 +10,14 @@ Example:
     Array([0.09003057, 0.24472848, 0.66524094], dtype=float32)
 """
 
-from . import creation, elementwise, indexing, nn, reductions, shapes
+from . import creation, elementwise, indexing, nn, reductions, shapes, windows
 from .creation import *
 from .elementwise import *
 from .indexing import *
 from .nn import *
 from .reductions import *
 from .shapes import *
+from .windows import *
 
 __all__ = [*elementwise.__all__, *reductions.__all__, *shapes.__all__]
-__all__ += creation.__all__ + indexing.__all__ + nn.__all__
+__all__ += creation.__all__ + indexing.__all__ + nn.__all__ + windows.__all__

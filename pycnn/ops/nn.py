@@ -7,28 +7,26 @@ Images are NHWC.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 from ..engine.traced import GraphTensor
-from .core import checked_axes, checked_axis, expression, tensor
+from ..engine.weights import Variable
+from .core import checked_axes, checked_axis, expression, tensor, tensors
 from .creation import one_hot
-from .dispatch import batched_op, op
+from .dispatch import op
 from .elementwise import divide, exp, multiply, subtract
 from .indexing import split
 from .reductions import Axis, logsumexp, max, mean, norm, sum, var
-from .shapes import cast, stop_gradient
+from .shapes import cast, expand_dims, squeeze, stop_gradient
 
 __all__ = [
-    "average_pool", "binary_crossentropy", "categorical_crossentropy", "celu", "conv",
-    "conv_transpose", "depthwise_conv", "elu", "gelu", "glu", "hard_sigmoid", "hard_silu",
-    "hard_swish", "hard_tanh", "leaky_relu", "log_sigmoid", "log_softmax", "max_pool", "mish",
+    "binary_crossentropy", "categorical_crossentropy", "celu",
+    "dot", "elu", "gelu", "glu", "hard_sigmoid", "hard_silu",
+    "hard_swish", "hard_tanh", "leaky_relu", "log_sigmoid", "log_softmax", "matmul", "mish",
     "moments", "multi_hot", "normalize", "relu", "relu6", "selu", "sigmoid", "silu", "soft_shrink",
     "softmax", "softplus", "softsign", "sparse_categorical_crossentropy", "squareplus", "swish",
     "tanh_shrink", "threshold",
 ]  # fmt: skip
-
-Pair = int | Sequence[int]
 
 
 def _activation(kind: str, x: Any, alpha: float | None = None) -> GraphTensor:
@@ -272,108 +270,34 @@ def sparse_categorical_crossentropy(
     return categorical_crossentropy(hot, output, from_logits, place)
 
 
-# --- windows --------------------------------------------------------------------------------------
+# --- products ---
 
 
-def _pair(value: Pair) -> tuple[int, int]:
-    a, b = (value, value) if isinstance(value, int) else value
-    return int(a), int(b)
+@op
+def matmul(x1: Any, x2: Any) -> Any:
+    """Products of rows and columns, as np.matmul: leading axes broadcast, vectors count as such."""
+    a, b = (cast(x, "float32") for x in tensors((x1, x2)))
+    graph = a.graph
+    if a.ndim >= 2 and b.ndim == 2 and a.shape[0] is None and is_parameter(x2):
+        return GraphTensor(graph, graph.core.dense(a.value, b.value, name=graph.name))
+    row, column = a.ndim == 1, b.ndim == 1
+    a, b = expand_dims(a, 0) if row else a, expand_dims(b, -1) if column else b
+    y = GraphTensor(graph, graph.core.matmul(a.value, b.value, name=graph.name))
+    places = [y.ndim - 2] * row + [y.ndim - 1] * column
+    return squeeze(y, places) if places else y
 
 
-@batched_op
-def conv(
-    inputs: Any,
-    kernel: Any,
-    strides: Pair = 1,
-    padding: str = "valid",
-    data_format: str | None = None,
-    dilation_rate: Pair = 1,
-) -> Any:
-    """Convolution. Shape: (N, H, W, C), (R, S, C / groups, K) -> (N, P, Q, K)
-
-    The number of groups follows from the channels, as in Keras.
-    """
-    x, w = tensor(inputs), tensor(kernel)
-    channels, of_group = x.shape[-1] or 1, w.shape[2] or 1
-    y = x.graph.core.conv2d(
-        x.value,
-        w.value,
-        strides=_pair(strides),
-        padding=padding,
-        dilation=_pair(dilation_rate),
-        groups=channels // of_group,
-        name=x.graph.name,
-    )
-    return GraphTensor(x.graph, y)
+def is_parameter(x: Any) -> bool:
+    """Whether it is a weight: these lie as products want them."""
+    return isinstance(x, Variable)
 
 
-@batched_op
-def depthwise_conv(
-    inputs: Any,
-    kernel: Any,
-    strides: Pair = 1,
-    padding: str = "valid",
-    data_format: str | None = None,
-    dilation_rate: Pair = 1,
-) -> Any:
-    """Each channel for itself. Shape: (N, H, W, C), (R, S, C, 1) -> (N, P, Q, C)"""
-    x, w = tensor(inputs), tensor(kernel)
-    channels = w.shape[2] or 1
-    if w.shape[3] != 1:
-        raise ValueError(f"depthwise_conv: kernel must be (R, S, C, 1), got {w.shape}")
-    y = x.graph.core.conv2d(
-        x.value,
-        x.graph.core.transpose(w.value, [0, 1, 3, 2], name=x.graph.name),
-        strides=_pair(strides),
-        padding=padding,
-        dilation=_pair(dilation_rate),
-        groups=channels,
-        name=x.graph.name,
-    )
-    return GraphTensor(x.graph, y)
-
-
-@batched_op
-def conv_transpose(
-    inputs: Any,
-    kernel: Any,
-    strides: Pair,
-    padding: str = "valid",
-    output_padding: Pair | None = None,
-    data_format: str | None = None,
-    dilation_rate: Pair = 1,
-) -> Any:
-    """Transposed convolution. Shape: (N, P, Q, C), (R, S, K, C) -> (N, H, W, K)"""
-    x, w = tensor(inputs), tensor(kernel)
-    y = x.graph.core.conv2d_transpose(
-        x.value,
-        w.value,
-        strides=_pair(strides),
-        padding=padding,
-        output_padding=None if output_padding is None else _pair(output_padding),
-        dilation=_pair(dilation_rate),
-        name=x.graph.name,
-    )
-    return GraphTensor(x.graph, y)
-
-
-@batched_op
-def max_pool(
-    inputs: Any, pool_size: Pair, strides: Pair | None = None, padding: str = "valid"
-) -> Any:
-    """The largest of each window. Shape: (N, H, W, C) -> (N, P, Q, C)"""
-    x, size = tensor(inputs), _pair(pool_size)
-    steps = size if strides is None else _pair(strides)
-    y = x.graph.core.max_pool2d(x.value, size, strides=steps, padding=padding, name=x.graph.name)
-    return GraphTensor(x.graph, y)
-
-
-@batched_op
-def average_pool(
-    inputs: Any, pool_size: Pair, strides: Pair | None = None, padding: str = "valid"
-) -> Any:
-    """The mean of each window, padding left out. Shape: (N, H, W, C) -> (N, P, Q, C)"""
-    x, size = tensor(inputs), _pair(pool_size)
-    steps = size if strides is None else _pair(strides)
-    y = x.graph.core.avg_pool2d(x.value, size, strides=steps, padding=padding, name=x.graph.name)
-    return GraphTensor(x.graph, y)
+@op
+def dot(x1: Any, x2: Any) -> Any:
+    """The sum of products over the last axis of x1 and the last but one of x2, as np.dot."""
+    a, b = tensors((x1, x2))
+    if a.ndim == 0 or b.ndim == 0:
+        return multiply(a, b)
+    if b.ndim > 2:
+        raise ValueError(f"dot: x2 must have at most 2 axes, got {b.shape}; use matmul")
+    return matmul(x1, x2)

@@ -15,6 +15,7 @@ from .gather import *
 from .init import *
 from .loss import *
 from .map import *
+from .matmul import *
 from .metric import *
 from .pad import *
 from .pool2d import *

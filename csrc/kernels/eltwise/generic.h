@@ -83,16 +83,39 @@ void transpose(const float* x, dim_t x_pitch, float* y, dim_t y_pitch, dim_t row
   if (streams) V::order_streams();
 }
 
+template <class V, int kCount, class... Mask>
+[[gnu::always_inline]] inline void weighted_vectors(const WeightedTerm* terms, dim_t term_count,
+                                                    const float* x, float* y, bool adds,
+                                                    Mask... mask) {
+  V sum[kCount];
+#pragma GCC unroll 4
+  for (int j = 0; j < kCount; ++j) sum[j] = V::zero();
+  for (dim_t k = 0; k < term_count; ++k) {
+    const V weight = V::set1(terms[k].weight);
+    const float* from = x + terms[k].at;
+#pragma GCC unroll 4
+    for (int j = 0; j < kCount; ++j) {
+      sum[j] = fma(weight, V::load(from + j * V::lanes, mask...), sum[j]);
+    }
+  }
+#pragma GCC unroll 4
+  for (int j = 0; j < kCount; ++j) {
+    if (adds) sum[j] = V::load(y + j * V::lanes, mask...) + sum[j];
+    sum[j].store(y + j * V::lanes, mask...);
+  }
+}
+
 template <class V>
 void weighted_sum(const WeightedTerm* terms, dim_t term_count, const float* x, float* y,
                   dim_t count, bool adds) noexcept {
-  for_vectors<V>(count, [&](dim_t i, auto... mask) __attribute__((always_inline)) {
-    V sum = V::zero();
-    for (dim_t k = 0; k < term_count; ++k) {
-      sum = fma(V::set1(terms[k].weight), V::load(x + terms[k].at + i, mask...), sum);
-    }
-    if (adds) sum = V::load(y + i, mask...) + sum;
-    sum.store(y + i, mask...);
+  constexpr int kTogether = 4;  // chains of sums, so that none waits for the one before
+  const dim_t together = count / (kTogether * V::lanes) * (kTogether * V::lanes);
+  for (dim_t i = 0; i < together; i += kTogether * V::lanes) {
+    weighted_vectors<V, kTogether>(terms, term_count, x + i, y + i, adds);
+  }
+  for_vectors<V>(count - together, [&](dim_t i, auto... mask) __attribute__((always_inline)) {
+    i += together;
+    weighted_vectors<V, 1>(terms, term_count, x + i, y + i, adds, mask...);
   });
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "kernels/reduce/columns.h"
+#include "kernels/reduce/dots.h"
 #include "kernels/reduce/loss.h"
 #include "kernels/reduce/normalize.h"
 
@@ -77,6 +78,7 @@ constexpr ReduceKernels make_reduce_kernels() {
       .column_gradients = column_gradients<V>,
       .normalize = normalize<V>,
       .normalize_gradient = normalize_gradient<V>,
+      .dots = dots<V>,
       .softmax = softmax<V>,
       .softmax_gradient = softmax_gradient<V>,
       .loss = {{mean_loss<V, SquaredError<V>>, mean_loss<V, SquaredError<V>>},

@@ -11,6 +11,8 @@
 //   normalize           y = (x - mean[c]) * scale[c] + shift[c]
 //   normalize_gradient  dx = k1[c]*dy + k2[c]*(x - mean[c]) + k3[c]
 // Rows of x[rows][classes]:
+//   dots              y[row] = sum over i < count of x[row][i] * v[i]; added to y where `adds`.
+//                     The sum's order depends on nothing but the count
 //   softmax           y = exp(x - max) / sum(exp(x - max)); y may be x
 //   softmax_gradient  dx = y * (dy - sum(dy * y)); dx may be y or dy
 //   loss              loss[row], formulas in loss.h of this folder; y_true int32[rows] where sparse
@@ -42,6 +44,8 @@ struct ReduceKernels {
   void (*normalize_gradient)(const float* x, const float* dy, const float* mean, const float* k1,
                              const float* k2, const float* k3, float* dx, dim_t rows,
                              dim_t C) noexcept;
+  void (*dots)(const float* x, dim_t ldx, dim_t rows, dim_t count, const float* v, float* y,
+               bool adds) noexcept;
   void (*softmax)(const float* x, float* y, dim_t rows, dim_t classes) noexcept;
   void (*softmax_gradient)(const float* y, const float* dy, float* dx, dim_t rows,
                            dim_t classes) noexcept;

@@ -7,11 +7,11 @@
 namespace pycnn {
 
 // Each defined in its family's file.
-LoweringRule lower_conv2d, lower_conv2d_transpose, lower_dense, lower_bias_backward, lower_pool2d,
-    lower_global_pool2d, lower_map, lower_reduce, lower_add, lower_activation, lower_dropout,
-    lower_channels, lower_concatenate, lower_slice, lower_transpose, lower_pad, lower_resize,
-    lower_gather, lower_upsample2d, lower_softmax, lower_batch_norm, lower_loss, lower_metric,
-    lower_update;
+LoweringRule lower_conv2d, lower_conv2d_transpose, lower_dense, lower_bias_backward, lower_matmul,
+    lower_pool2d, lower_global_pool2d, lower_map, lower_reduce, lower_add, lower_activation,
+    lower_dropout, lower_channels, lower_concatenate, lower_slice, lower_transpose, lower_pad,
+    lower_resize, lower_gather, lower_upsample2d, lower_softmax, lower_batch_norm, lower_loss,
+    lower_metric, lower_update;
 
 namespace {
 
@@ -36,6 +36,7 @@ constexpr Row kRows[] = {
     {OpKind::dense_backward_data, lower_dense},
     {OpKind::dense_backward_weights, lower_dense},
     {OpKind::bias_backward, lower_bias_backward},
+    {OpKind::matmul, lower_matmul},
     {OpKind::max_pool2d, lower_pool2d},
     {OpKind::max_pool2d_backward, lower_pool2d},
     {OpKind::avg_pool2d, lower_pool2d},
