@@ -8,6 +8,7 @@ import json
 
 import numpy as np
 import pytest
+from user_layers import Fails, Linear, Mlp, Scale
 
 import pycnn
 from pycnn import Model, Sequential, layers, ops
@@ -16,50 +17,6 @@ from pycnn.errors import ModelFormatError, ShapeError
 from pycnn.files import topology
 
 RNG = np.random.default_rng(0)
-
-
-@pycnn.register_serializable("tests")
-class Linear(layers.Layer):
-    """As the guide to making new layers has it."""
-
-    def __init__(self, units=32, **kwargs):
-        super().__init__(**kwargs)
-        self.units = units
-
-    def build(self, input_shape):
-        self.w = self.add_weight(
-            shape=(input_shape[-1], self.units), initializer="random_normal", name="w"
-        )
-        self.b = self.add_weight(shape=(self.units,), initializer="zeros", name="b")
-
-    def call(self, inputs):
-        return ops.sum(ops.expand_dims(inputs, -1) * self.w, axis=1) + self.b
-
-    def get_config(self):
-        return {**super().get_config(), "units": self.units}
-
-
-@pycnn.register_serializable("tests")
-class Scale(layers.Layer):
-    def build(self, input_shape):
-        self.gamma = self.add_weight((input_shape[-1],), "ones", name="gamma")
-
-    def call(self, x, training=False):
-        return x * self.gamma * (2.0 if training else 1.0)
-
-
-class Mlp(layers.Layer):
-    """Layers inside a layer, in an attribute and in a list."""
-
-    def __init__(self, **kwargs):
-        super().__init__(**kwargs)
-        self.blocks = [layers.Dense(6, activation="relu") for _ in range(2)]
-        self.head = Linear(3)
-
-    def call(self, x):
-        for block in self.blocks:
-            x = block(x)
-        return self.head(x)
 
 
 def reference_mlp(model: Model, x):
@@ -218,7 +175,7 @@ def test_files(tmp_path):
 
 def test_files_name_registered_classes_only(tmp_path):
     model = Sequential([pycnn.Input((4,)), Mlp()])
-    with pytest.raises(ValueError, match="neither a layer of pycnn nor registered"):
+    with pytest.raises(ValueError, match="is not a layer of pycnn and not registered"):
         model.save(tmp_path / "m.pycnn")
     model = Sequential([pycnn.Input((4,)), Linear(3)])
     with pytest.raises(ModelFormatError, match="is not registered: decorate it"):
@@ -283,16 +240,6 @@ class Leaks(layers.Layer):
     def call(self, x):
         before, self.kept = self.kept, x
         return x if before is None else x + before
-
-
-class Fails(layers.Layer):
-    def build(self, input_shape):
-        self.w = self.add_weight((3,), name="w")
-        if input_shape[-1] != 3:
-            raise ShapeError("fails: expected 3 features")
-
-    def call(self, x):
-        return x * self.w
 
 
 def test_bad_layers():

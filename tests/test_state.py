@@ -374,7 +374,7 @@ def test_saving_refuses_what_loading_could_not_rebuild(tmp_path):
     shared = Model(x, Add()([inner(x), inner.layers[-1](Dense(3)(x))]))
     with pytest.raises(ValueError, match=r"layer mine cannot be loaded again: .* is not a layer"):
         Sequential([Input((4,)), DenseOfMine(2, name="mine")]).save(tmp_path / "m.pycnn")
-    with pytest.raises(ValueError, match="model cannot be loaded again: its class is"):
+    with pytest.raises(ValueError, match="mine cannot be loaded again: its class is"):
         Mine(x, layer(x)).save(tmp_path / "m.pycnn")
     with pytest.raises(ValueError, match="both inside and outside"):
         shared.save(tmp_path / "m.pycnn")

@@ -35,6 +35,8 @@ class Tree:
             yield node
             if id(node) in self.inner:
                 yield from self.inner[id(node)].nodes()
+            else:
+                yield from nodes_below(node)
 
     def leaves(self) -> Iterator[Leaf]:
         """The layers, those inside of models too."""
@@ -200,6 +202,14 @@ class Network(Tree):
 def children_of(leaf: Leaf) -> list[Any]:
     """The layers and models that a layer of a user is made of."""
     return list(getattr(leaf, "children", ()))
+
+
+def nodes_below(node: Any) -> Iterator[Node]:
+    """What is in a layer, and in that."""
+    for child in children_of(node):
+        yield child
+        tree = getattr(child, "layer_tree", None)
+        yield from tree.nodes() if tree is not None else nodes_below(child)
 
 
 def leaves_below(node: Any) -> Iterator[Leaf]:

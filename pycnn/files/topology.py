@@ -88,7 +88,7 @@ def _describe_layer(network: Network, node: Node, depth: int) -> dict[str, Any]:
     if LAYERS.get(kind.__name__) is not kind:
         raise ValueError(
             f"save: layer {name} cannot be loaded again: {kind.__module__}.{kind.__qualname__} is "
-            "neither a layer of pycnn nor registered, see pycnn.register_serializable"
+            "not a layer of pycnn and not registered, see pycnn.register_serializable"
         )
     for option in fields(node):
         value = getattr(node, option.name)

@@ -157,22 +157,7 @@ class Layer(WeightHolder):
     @property
     def children(self) -> list[Any]:
         """The layers and models among its attributes, of a layer that a user wrote."""
-        if is_ours(self):
-            return []
-        found: list[Any] = []
-        for key, value in self.__dict__.items():
-            if not key.startswith("_"):
-                for child in flatten(value, lambda x: isinstance(x, WeightHolder)):
-                    if all(child is not known for known in found):
-                        found.append(child)
-        taken: set[str] = set()
-        for child in found:
-            base, number = child.name, 0
-            while child.name in taken and not child.named:
-                number += 1
-                child.rename(f"{base}_{number}")
-            taken.add(child.name)
-        return found
+        return [] if is_ours(self) else children_among(self)
 
     def body_for(self, shapes: Sequence[Extents]) -> Layer:
         """What a call runs: the layer itself."""
@@ -290,6 +275,24 @@ class Layer(WeightHolder):
                 known = plain(value) if callable(value) and not isinstance(value, Spec) else value
                 changed.append(f"{f.name}={known!r}")
         return f"{type(self).__name__}({', '.join(changed)})"
+
+
+def children_among(owner: object) -> list[Any]:
+    """The layers and models among the public attributes, also in lists and dicts; with names."""
+    found: list[Any] = []
+    for key, value in owner.__dict__.items():
+        if not key.startswith("_"):
+            for child in flatten(value, lambda x: isinstance(x, WeightHolder)):
+                if all(child is not known for known in found):
+                    found.append(child)
+    taken: set[str] = set()
+    for child in found:
+        base, number = child.name, 0
+        while child.name in taken and not child.named:
+            number += 1
+            child.rename(f"{base}_{number}")
+        taken.add(child.name)
+    return found
 
 
 def _restore(

@@ -7,18 +7,26 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from numpy.typing import NDArray
+
 from .. import summary
-from ..engine.network import Network, Tree, begin_at
+from ..engine.network import Network, Tree, all_or_nothing, begin_at, building
 from ..engine.tensors import Extents, Tensor, as_list, call_layer
+from ..engine.traced import GraphTensor, as_array, as_tensor, flatten
 from ..engine.weights import Leaf, Variable, WeightHolder
+from ..errors import ShapeError
 from ..files import saving
 from ..ground import disk
 from ..ground.checks import checked_flag
 from ..ground.seeding import next_model_seed
 from ..ground.specs import refuse_unknown
-from ..ground.text import checked_name
-from ..layers.base import Layer
+from ..ground.text import checked_name, snake_case
+from ..layers.base import Layer, children_among
+from ..layers.core import Input
+from ..training import door
+from ..training.door import P, R
 from ..training.trainer import Trainer
+from .called import Called
 
 
 class Model(Trainer, WeightHolder):
@@ -39,10 +47,75 @@ class Model(Trainer, WeightHolder):
 
     named = False  # the user chose the name
 
-    def __init__(self, inputs: Any, outputs: Any, name: str = "") -> None:
-        self._begin(name, "model")
+    def __init__(self, inputs: Any = None, outputs: Any = None, name: str = "") -> None:
+        kind = type(self)
+        self._begin(name, "model" if kind is Model else snake_case(kind.__name__))
+        self._network: Network | None = None  # of a subclass, until the shapes are known
+        if inputs is None and outputs is None and self._is_called:
+            return
+        if inputs is None or outputs is None:
+            raise TypeError(
+                f"{kind.__name__}: expected inputs and outputs, or a subclass with call(inputs)"
+            )
         self._network = Network(as_list(inputs), as_list(outputs))
         begin_at(self._seed, 0, self.leaves())
+
+    # ---- subclasses with call() ----
+
+    @property
+    def _is_called(self) -> bool:
+        return type(self).call is not Model.call
+
+    def call(self, inputs: Any) -> Any:
+        """The outputs, made with layers and pycnn.ops. For subclasses.
+
+        It may have an argument `training`, which is True in a training step.
+        """
+        raise NotImplementedError(f"{type(self).__name__}: needs call(self, inputs)")
+
+    @property
+    def built(self) -> bool:
+        """Whether the shapes of the inputs are known."""
+        return self._network is not None
+
+    def build(self, input_shape: Any) -> None:
+        """Sets the shape of the input, (None, ...), or of several: for subclasses with call()."""
+        several = isinstance(input_shape, list)
+        shapes = [tuple(shape) for shape in (input_shape if several else [input_shape])]
+        self.as_first_call(self._start_call, shapes)
+        known = [tensor.shape for tensor in self.network.inputs]
+        if [shape[1:] for shape in shapes] != [shape[1:] for shape in known]:
+            raise ShapeError(f"{self.name}: built for inputs of shape {known}, got {shapes}")
+
+    def _start_call(self, shapes: list[tuple[int | None, ...]]) -> None:
+        if self.built:
+            return
+        inputs = [Input([e or 0 for e in shape[1:]]) for shape in shapes]
+        results = Called(self)(inputs if len(inputs) > 1 else inputs[0])
+        self._network = Network(inputs, flatten(results, lambda x: isinstance(x, Tensor)))
+        begin_at(self._seed, 0, self.leaves())
+        self.forget_programs()
+        self.flag_new_layers()
+
+    def as_first_call(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        if self._network is not None or not self._is_called:
+            return call(*args, **kwargs)
+        with building(), all_or_nothing(children_among(self)):
+            try:
+                return call(*args, **kwargs)
+            except BaseException:
+                self._network = None
+                raise
+
+    def _inputs(self, x: Any) -> list[NDArray[Any]]:
+        if self._is_called and not self.built:
+            self.as_first_call(self._build_for, x)
+        return super()._inputs(x)
+
+    def _build_for(self, x: Any) -> None:
+        several = isinstance(x, (list, tuple)) and len(x) > 1 and hasattr(x[0], "shape")
+        arrays = x if several else [x]
+        self.build([(None, *door.shape_of(self.name, array)[1:]) for array in arrays])
 
     def _begin(self, name: str, default: str) -> None:
         Trainer.__init__(self)
@@ -80,12 +153,16 @@ class Model(Trainer, WeightHolder):
 
     @property
     def network(self) -> Network:
+        if self._network is None:
+            raise ValueError(
+                f"{self.name}: the shape of its input is not known: call it on data, or build()"
+            )
         return self._network
 
     @property
     def layers(self) -> list[Any]:
         """The layers in the order they run; models among them where these are used as layers."""
-        return list(self.network.layers)
+        return children_among(self) if self._is_called else list(self.network.layers)
 
     def get_layer(self, name: str | None = None, index: int | None = None) -> Any:
         """The layer of that name, or at that place of `layers`."""
@@ -174,10 +251,17 @@ class Model(Trainer, WeightHolder):
     def __call__(self, inputs: Any) -> Any:
         """The outputs for one batch of arrays; symbolic for symbolic tensors."""
         given = as_list(inputs)
-        if not any(isinstance(x, Tensor) for x in given):
-            return self.predict_on_batch(inputs)
-        outputs = call_layer(self, given).outputs
-        return list(outputs) if len(outputs) > 1 else outputs[0]
+        inside = [x for x in given if isinstance(x, GraphTensor)]
+        if inside:
+            graph, values = inside[0].graph, [as_tensor(inside[0].graph, x).value for x in given]
+            body = self.body_for([graph.core.shape(value) for value in values])
+            results = graph.apply(body, f"{graph.name}/{self.name}", values)
+            made: list[Any] = [GraphTensor(graph, value) for value in results]
+        elif any(isinstance(x, Tensor) for x in given):
+            made = list(call_layer(self, given).outputs)
+        else:
+            made = [as_array(y) for y in as_list(self.predict_on_batch(inputs))]
+        return made if len(made) > 1 else made[0]
 
     # ---- as a layer of another model ----
 
@@ -188,6 +272,9 @@ class Model(Trainer, WeightHolder):
     @property
     def layer_tree(self) -> Tree:
         """The layers, and those of models inside as they were when they were called."""
+        if self._is_called and not self.built:
+            nodes = children_among(self)
+            return Tree(nodes, {id(n): n.layer_tree for n in nodes if isinstance(n, Model)})
         return self.network
 
     def leaves(self) -> list[Leaf]:
@@ -200,11 +287,22 @@ class Model(Trainer, WeightHolder):
 
     def body_for(self, shapes: Sequence[Extents]) -> Network:
         """What a call runs: the model as it is now."""
+        if self._is_called and not self.built:
+            self.build([tuple(shape) for shape in shapes])
         return self.network
 
     def undo_calls(self) -> Callable[[], None]:
         """For calls that are refused later: they change nothing in a model with an input."""
-        return lambda: None
+        if self.built:
+            return lambda: None
+        inner = [child.undo_calls() for child in children_among(self)]
+
+        def restore() -> None:
+            self._network = None
+            for undo in inner:
+                undo()
+
+        return restore
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}: {len(self.layers)} layers>"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..engine.builder import Node
-from ..engine.network import Names, Network, Tree, add_paths
+from ..engine.network import Names, Network, Tree, add_paths, children_of
 from ..engine.tensors import Tensor
 from ..engine.weights import Variable
 from ..layers.base import Layer
@@ -87,9 +87,12 @@ class Stack:
         return Tree(self.layers, inner)
 
 
-def with_inner(node: Node) -> Iterator[Node]:
+def with_inner(node: Any) -> Iterator[Any]:
     """The node and, of a model, all that it is made of."""
     yield node
     tree = getattr(node, "layer_tree", None)
     if tree is not None:
         yield from tree.nodes()
+        return
+    for child in children_of(node):
+        yield from with_inner(child)
