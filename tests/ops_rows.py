@@ -54,7 +54,10 @@ ROWS: list[Row] = [
     ("clip", (X, -0.5, 0.25), np.clip),
     ("round", (X, 2), np.round),
     ("round", (4 * X,), np.round),
-    *((name, (W, W[::-1]), getattr(np, name)) for name in "add multiply maximum mod".split()),
+    *(
+        (name, (W, np.abs(W[::-1]) + 1), getattr(np, name))
+        for name in "add multiply maximum mod".split()
+    ),
     ("absolute", (W,), np.absolute),
     # over axes
     *(
@@ -85,7 +88,7 @@ ROWS: list[Row] = [
     ("expand_dims", (X, (1, 3)), np.expand_dims),
     ("squeeze", (X[:, :1], 1), np.squeeze),
     ("squeeze", (X[:, :1],), np.squeeze),
-    ("concatenate", ([X, Y],), lambda xs: np.concatenate(xs, -1)),
+    ("concatenate", ([X, Y], -1), np.concatenate),
     ("concatenate", ([W, W], 1), np.concatenate),
     ("stack", ([X, Y], 1), np.stack),
     ("flip", (X, 1), np.flip),

@@ -123,6 +123,7 @@ def test_there_are_as_many_functions_as_promised():
 
 
 @pytest.mark.skipif(importlib.util.find_spec("keras") is None, reason="Keras is not installed")
+@pytest.mark.filterwarnings("ignore")  # of its backend
 def test_as_keras_does():
     import keras
 
@@ -130,14 +131,20 @@ def test_as_keras_does():
     for row in ROWS:
         name = row[0]
         function = getattr(keras.ops, name, None)
-        if function is None or name == "get_item":
+        # its torch backend takes the wrong axis for count_nonzero
+        if function is None or name in ("get_item", "count_nonzero"):
             continue
-        wanted = np.asarray(keras.ops.convert_to_numpy(function(*row[1])))
+        try:
+            wanted = np.asarray(keras.ops.convert_to_numpy(function(*row[1])))
+        except (RuntimeError, AttributeError):  # it takes no such arguments
+            continue
         got = np.asarray(getattr(ops, name)(*row[1]))
         assert got.shape == wanted.shape, name_of(row)
-        np.testing.assert_allclose(np.float64(got), np.float64(wanted), 1e-5, 1e-6, name_of(row))
+        np.testing.assert_allclose(
+            np.float64(got), np.float64(wanted), 1e-5, 1e-6, err_msg=name_of(row)
+        )
         compared.add(name)
-    assert len(compared) > 60
+    assert len(compared) > 110
 
 
 def test_new_tensors():

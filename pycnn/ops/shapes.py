@@ -178,7 +178,7 @@ def broadcast_to(x: Any, shape: Sequence[int | None]) -> Any:
 
 
 @op
-def concatenate(xs: Sequence[Any], axis: int = -1) -> Any:
+def concatenate(xs: Sequence[Any], axis: int = 0) -> Any:
     """One behind the other along an axis."""
     parts = tensors(xs)
     if len(parts) == 1:
