@@ -267,24 +267,45 @@ RUNS = [
 
 MEMORY = [
     Mutant(
-        "sums and updates compare layouts by presence",
-        "csrc/plan/lower.cc",
-        "PYCNN_CHECK_VALUE(layout == schedule_.layout[node.inputs[1]]",
-        "PYCNN_CHECK_VALUE(layout.has_value() == schedule_.layout[node.inputs[1]].has_value()",
+        "sums compare layouts by presence",
+        "csrc/plan/layouts.cc",
+        "if (layout != schedule_.layout[node.inputs[1]]) layout = std::nullopt;",
+        "if (!layout || !schedule_.layout[node.inputs[1]]) layout = std::nullopt;",
         ("test_memory_safety.py",),
     ),
     Mutant(
+        "what an update reads is packed or not",
+        "csrc/plan/layouts.cc",
+        "  if (layout == wanted) return buffer;\n  if (layout) buffer",
+        "  if (layout.has_value() == wanted.has_value()) return buffer;\n  if (layout) buffer",
+        ("test_memory_safety.py",),
+    ),
+    Mutant(
+        "the zeros beside a kernel become what a map makes of them",
+        "csrc/ops/weights.cc",
+        "  const bool clear = packed[layout.count() - 1] == 0;",
+        "  const bool clear = true;",
+        ("test_packed_maps.py",),
+    ),
+    Mutant(
+        "assigned values are read when others have been written",
+        "csrc/plan/lower/update.cc",
+        "input.buffer == buffer_of(v) && is_written_state(v)",
+        "input.buffer != buffer_of(v) && is_written_state(v)",
+        ("test_assign.py",),
+    ),
+    Mutant(
         "stored weights are compared by presence",
-        "csrc/plan/lower.cc",
+        "csrc/plan/layouts.cc",
         'wanted.packed == stored.layout(), "parameter',
         'wanted.packed.has_value() == stored.layout().has_value(), "parameter',
         ("test_memory_safety.py",),
     ),
     Mutant(
         "any value is a kernel",
-        "csrc/plan/lower.cc",
-        "schedule_.layout[w] == make_packed_weights(s.R, s.S, s.C, s.K, s.G, isa()),",
-        "schedule_.layout[w] || s.R > 0,",
+        "csrc/plan/layouts.cc",
+        "stored && schedule_.layout[w] == wanted, node.name,",
+        "stored || s.R > 0, node.name,",
         (
             "test_memory_safety.py",
             "test_plan_limits.py",

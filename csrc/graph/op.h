@@ -109,7 +109,7 @@ constexpr bool is_list(Presence presence) {
 
 enum class Role : std::uint8_t {
   value,
-  update,  // writes the parameter that is its first input, after all else of a step; no outputs
+  update,  // writes the state that is its first input, after all else of a step; no outputs
 };
 
 struct OpDefinition {

@@ -42,6 +42,7 @@ class Tensor {
   void set(const float* values);
   void clear();  // all zero
 
+  void forget() { bound = std::numeric_limits<float>::infinity(); }
   // No element is larger; infinite where that is not known.
   float bound = std::numeric_limits<float>::infinity();
 

@@ -28,6 +28,15 @@ ExpressionRun expression_run(const RunContext& run, const Buffers& inputs) {
   return ready;
 }
 
+// Element by element as they lie in memory, where that is not as their shape says.
+std::vector<MapInput> flat_inputs(const Lowering& plan, const FusedNode& node, dim_t count) {
+  std::vector<MapInput> inputs;
+  for (const ValueId v : node.inputs) {
+    inputs.push_back({plan.layout_of(v) ? Shape{count} : Shape{}, plan.graph().value(v).dtype});
+  }
+  return inputs;
+}
+
 }  // namespace
 
 void lower_map(Lowering& plan, const FusedNode& node) {
@@ -44,16 +53,20 @@ void lower_map(Lowering& plan, const FusedNode& node) {
     }
     outputs.push_back(output);
   }
-  const Shape& shape = plan.shape_of(node.outputs[0]);
-  const Map op{make_block_program(expression, shape, inputs_of(plan, node), outputs, plan.batch(),
-                                  plan.isa()),
-               shape.count()};
+  const auto layout = plan.layout_of(node.outputs[0]);
+  const dim_t count = plan.count_of(node.outputs[0]);
+  const Shape& shape = layout ? Shape{count} : plan.shape_of(node.outputs[0]);
+  const Map op{make_block_program(expression, shape,
+                                  layout ? flat_inputs(plan, node, count) : inputs_of(plan, node),
+                                  outputs, plan.batch(), plan.isa()),
+               count};
   plan.need_scratch(op.program.scratch_floats());
   plan.add_step(node, [=](RunContext& run, Worker& worker) {
     std::array<void*, kMaxResults> y{};
     for (std::size_t r = 0; r < y.size(); ++r) y[r] = run.bytes(buffers[r]);
     const ExpressionRun ready = expression_run(run, inputs);
     map_forward(op, ready, y.data(), worker);
+    if (layout) clear_padding(*layout, static_cast<float*>(y[0]), worker);
   });
 }
 

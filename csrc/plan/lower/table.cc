@@ -25,6 +25,7 @@ void lower_nothing(Lowering&, const FusedNode&) {}
 constexpr Row kRows[] = {
     {OpKind::input, lower_nothing},  // lower.cc knows where the caller's arrays are
     {OpKind::parameter, lower_nothing},
+    {OpKind::slot, lower_nothing},
     {OpKind::reshape, lower_nothing},  // the same memory
     {OpKind::conv2d, lower_conv2d},
     {OpKind::conv2d_backward_data, lower_conv2d},
@@ -72,6 +73,7 @@ constexpr Row kRows[] = {
     {OpKind::sgd, lower_update},
     {OpKind::adam, lower_update},
     {OpKind::moving_average, lower_update},
+    {OpKind::assign, lower_update},
 };
 
 }  // namespace
