@@ -10,6 +10,13 @@
 #include "graph/rules.h"
 
 namespace pycnn {
+
+std::array<std::string_view, 2> own_slots(OpKind op) {
+  if (op == OpKind::sgd) return {"velocity"};
+  if (op == OpKind::adam) return {"m", "v"};
+  return {};
+}
+
 namespace {
 
 constexpr std::size_t kMostSlotName = 64;
@@ -37,13 +44,6 @@ Inferred infer_slot(const Graph& graph, const Node& node) {
   PYCNN_CHECK_VALUE(!graph.slot_named(parameter, node.name).has_value(), "slot: the graph already ",
                     "has the slot '", node.name, "' of ", graph.producer(parameter).name);
   return {.shapes = {graph.shape(parameter)}};
-}
-
-// The slots that an optimizer writes besides.
-std::array<std::string_view, 2> own_slots(OpKind op) {
-  if (op == OpKind::sgd) return {"velocity"};
-  if (op == OpKind::adam) return {"m", "v"};
-  return {};
 }
 
 Inferred infer_update(const Graph& graph, const Node& node) {

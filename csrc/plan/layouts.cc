@@ -123,7 +123,7 @@ BufferId Lowering::as_layout(ValueId v, const std::optional<PackedWeights>& want
 // Until they are put back the node's packed inputs are ordinary copies of them.
 std::vector<Lowering::Replaced> Lowering::unpack_inputs(const FusedNode& node) {
   std::vector<Replaced> replaced;
-  const bool is_ready = is_update(node.op) || node.op == OpKind::reshape;
+  const bool is_ready = changes_state(node) || node.op == OpKind::reshape;
   const bool is_flat = !node.outputs.empty() && schedule_.layout[node.outputs[0]];
   if (is_ready || (is_flat && definition(node.op).kernel < 0)) return replaced;
   for_each_read(node, [&](ValueId v) {

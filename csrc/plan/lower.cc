@@ -16,7 +16,7 @@ Lowering::Lowering(const Graph& graph, const FusedGraph& fused, Parameters& para
       parameters_(parameters),
       optimizer_(optimizer),
       batch_(batch),
-      trains_(std::ranges::any_of(nodes_, [](const Node& n) { return is_update(n.op); })),
+      trains_(std::ranges::any_of(nodes_, changes_state)),
       checks_(trains_ || counts_steps) {
   const std::size_t values = graph.values().size();
   schedule_.value_buffer = IdVector<ValueId, BufferId>(values);
@@ -197,7 +197,7 @@ Schedule Lowering::lower() {
     const FusedNode& node = nodes_[i];
     assign_buffers(i);
     const int first_step = static_cast<int>(schedule_.steps.size());
-    if (is_update(node.op) && !checked) {
+    if (changes_state(node) && !checked) {
       prepare_updates(i);
       checked = true;
     }

@@ -48,6 +48,7 @@ struct LendableInput {
   std::size_t input, row_bytes;
 };
 
+class MapGuard;
 class UpdateGuard;
 
 // What a plan does, in order, and the memory it does it in.

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "ops/expression.h"
 #include "plan/fused.h"
 #include "plan/lower.h"
 
@@ -43,6 +44,8 @@ class Lowering {
   const std::optional<PackedWeights>& layout_of(ValueId v) const { return schedule_.layout[v]; }
   // What an update reads as its input k: ready before the first update, in its target's layout.
   BufferId update_input(const FusedNode& update, std::size_t k) const;
+  // Of a map that runs over elements as they lie in memory.
+  std::vector<MapInput> flat_inputs(const FusedNode& node) const;
   // Throws unless the value is a kernel that lies as this convolution reads it.
   void check_kernel(const Node& node, ValueId w, const Conv2dShape& shape) const;
 
@@ -91,8 +94,11 @@ class Lowering {
   BufferId lower_check(const std::string& name, BufferId x, dim_t count, bool stops);
   void prepare_updates(std::size_t first);  // copies, checks and guards before the first update
   UpdateInput prepare_input(const FusedNode& update, std::size_t k);
-  bool is_written_state(ValueId v) const;
-  std::shared_ptr<UpdateGuard> make_guard(const FusedNode& update) const;
+  const std::vector<UpdateInput>& inputs_of(const FusedNode& update) const;
+  ValueId first_target(const FusedNode& update) const;
+  bool is_state(ValueId v) const;
+  std::shared_ptr<MapGuard> make_map_guard(const FusedNode& update);
+  void try_maps();
   void lower_guards();  // stops a run where an update would make a number that is not finite
   void lower_named(const FusedNode& node);
 
@@ -106,6 +112,7 @@ class Lowering {
   bool checks_;  // the objective, before a step is counted
   std::vector<BufferId> kept_;
   std::vector<std::vector<UpdateInput>> update_inputs_;  // of each node
+  IdVector<ValueId, bool> is_written_;                   // parameters and slots, by some update
   IdVector<ValueId, std::size_t> needed_until_;  // how many nodes run before it may go; 0: unread
   IdVector<BufferId, std::size_t> occupied_until_;  // likewise, by all values in it
 };

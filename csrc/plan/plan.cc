@@ -36,7 +36,7 @@ const Expression* expression_of(const Node& node) {
 double count_instructions(const Node& node, const IdVector<ValueId, Shape>& shapes) {
   const Expression* expression = expression_of(node);
   if (expression == nullptr) return 0;
-  Shape shape = node.op == OpKind::map ? shapes[node.outputs[0]] : Shape{};
+  Shape shape = node.outputs.empty() || node.op != OpKind::map ? Shape{} : shapes[node.outputs[0]];
   for (const ValueId v : node.inputs) shape = *broadcast_shape(shape, shapes[v]);
   return static_cast<double>(expression->code.size() + 1) * static_cast<double>(shape.count());
 }
@@ -101,8 +101,6 @@ Plan::Plan(const Graph& graph, std::shared_ptr<Parameters> parameters, dim_t bat
       counts_(options.optimizer != nullptr) {
   PYCNN_CHECK_VALUE(batch >= 1, "plan: batch must be >= 1, got ", batch);
   const std::vector<FusedNode>& nodes = fused_.nodes;
-  std::stable_partition(fused_.nodes.begin(), fused_.nodes.end(),
-                        [](const Node& n) { return !is_update(n.op); });
   schedule_ = lower(graph_, fused_, *parameters_, *optimizer_, batch, counts_);
   const auto& steps = schedule_.steps;
   first_update_ = static_cast<int>(

@@ -13,13 +13,12 @@ constexpr double kInfinite = std::numeric_limits<double>::infinity();
 constexpr double kLimit = 0.5 * std::numeric_limits<float>::max();
 constexpr double kSlack = 1 + 1e-5;  // for the roundings of a step
 
-// The bound as Tensor keeps it, not below the exact value.
-float stored(double bound) {
+}  // namespace
+
+float stored_bound(double bound) {
   return bound <= kLimit ? static_cast<float>(bound * kSlack)
                          : std::numeric_limits<float>::infinity();
 }
-
-}  // namespace
 
 OptimizerGuard::OptimizerGuard(const std::string& name, const Sgd& op, Tensor& w, Tensor* velocity,
                                BufferId gradient, BufferId largest, Isa isa)
@@ -106,9 +105,12 @@ bool OptimizerGuard::stays_finite(const RunContext& run) noexcept {
 }
 
 void OptimizerGuard::commit() noexcept {
-  w_->bound = stored(next_.w);
-  if (first_ != nullptr) first_->bound = stored(next_.first);
-  if (second_ != nullptr) second_->bound = stored(next_.second);
+  for (Tensor* state : {w_, first_, second_}) {
+    if (state != nullptr) state->is_negative = true;
+  }
+  w_->bound = stored_bound(next_.w);
+  if (first_ != nullptr) first_->bound = stored_bound(next_.first);
+  if (second_ != nullptr) second_->bound = stored_bound(next_.second);
 }
 
 bool AssignGuard::stays_finite(const RunContext& run) noexcept {
@@ -116,6 +118,9 @@ bool AssignGuard::stays_finite(const RunContext& run) noexcept {
   return std::isfinite(bound_);
 }
 
-void AssignGuard::commit() noexcept { target_->bound = stored(bound_); }
+void AssignGuard::commit() noexcept {
+  target_->forget();
+  target_->bound = stored_bound(bound_);
+}
 
 }  // namespace pycnn

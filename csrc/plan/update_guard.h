@@ -15,6 +15,8 @@
 
 namespace pycnn {
 
+float stored_bound(double bound);  // as Tensor keeps it, not below the exact value
+
 class UpdateGuard {
  public:
   explicit UpdateGuard(std::string name) : name_(std::move(name)) {}
@@ -24,6 +26,8 @@ class UpdateGuard {
 
   const std::string& name() const { return name_; }  // of the parameter
   virtual bool stays_finite(const RunContext& run) noexcept = 0;
+  // Is it a gradient that is not finite, rather than what is made of it?
+  virtual bool blames_input(const RunContext&) const noexcept { return false; }
   virtual void commit() noexcept = 0;  // the update takes place: what was found holds from now on
 
  private:

@@ -1,11 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Updates of parameters, and what is found out about them before the first one writes.
+// Updates of parameters by ops of their own, and what guards them.
 #include "ops/update.h"
 
-#include <algorithm>
-#include <cmath>
-
-#include "ops/loss.h"
 #include "plan/lower/rules.h"
 #include "plan/update_guard.h"
 
@@ -57,100 +53,30 @@ void lower_update(Lowering& plan, const FusedNode& node) {
   }
 }
 
-BufferId Lowering::update_input(const FusedNode& update, std::size_t k) const {
-  return update_inputs_[static_cast<std::size_t>(&update - nodes_.data())][k].buffer;
-}
-
-// Parameters and slots that this step changes, seen through views of them.
-bool Lowering::is_written_state(ValueId v) const {
-  const Node* made = &graph_.producer(v);
-  while (made->op == OpKind::reshape) made = &graph_.producer(made->inputs[0]);
-  if (made->op != OpKind::parameter && made->op != OpKind::slot) return false;
-  return std::ranges::any_of(nodes_, [&](const FusedNode& node) {
-    return is_update(node.op) && node.inputs[0] == made->outputs[0];
-  });
-}
-
-// What an update reads was computed, or copied, before the first update.
-Lowering::UpdateInput Lowering::prepare_input(const FusedNode& update, std::size_t k) {
-  const ValueId v = update.inputs[k];
-  const auto& wanted = schedule_.layout[update.inputs[0]];
-  UpdateInput input{as_layout(v, wanted), kNoBuffer};
-  if (update.op == OpKind::assign && input.buffer == buffer_of(v) && is_written_state(v)) {
-    input.buffer = copied(v, input.buffer, wanted, wanted);
-  }
-  return input;
-}
-
-void Lowering::prepare_updates(std::size_t first) {
-  update_inputs_.resize(nodes_.size());
-  for (std::size_t i = first; i < nodes_.size(); ++i) {
-    update_inputs_[i] = {{}, prepare_input(nodes_[i], 1)};
-  }
-  for (std::size_t i = first; i < nodes_.size(); ++i) {
-    const ValueId v = nodes_[i].inputs[1];
-    UpdateInput& input = update_inputs_[i][1];
-    // What is assigned need not be a gradient: its guard says what is wrong.
-    input.largest = lower_check(graph_.value(v).name, input.buffer, count_of(nodes_[i].inputs[0]),
-                                nodes_[i].op != OpKind::assign);
-  }
-  lower_guards();
-}
-
-std::shared_ptr<UpdateGuard> Lowering::make_guard(const FusedNode& update) const {
+std::shared_ptr<UpdateGuard> make_guard(Lowering& plan, const FusedNode& update, BufferId largest) {
   const ValueId target = update.inputs[0];
-  const auto& input = update_inputs_[static_cast<std::size_t>(&update - nodes_.data())][1];
-  const std::string& name = owner_name(target);
-  const dim_t count = count_of(target);
-  Tensor& w = state_of(target);
-  const auto slot = [&](const char* of) { return &optimizer_.slot(owner_of(target), of); };
-  if (update.op == OpKind::sgd) {
-    const Sgd op = sgd_of(update, count, isa());
-    return std::make_shared<OptimizerGuard>(name, op, w,
-                                            op.momentum != 0 ? slot("velocity") : nullptr,
-                                            input.buffer, input.largest, isa());
+  const std::string& name = plan.owner_name(target);
+  const dim_t count = plan.count_of(target);
+  const BufferId gradient = plan.update_input(update, 1);
+  Tensor& w = plan.state_of(target);
+  const auto slot = [&](const char* of) {
+    return &plan.optimizer().slot(plan.owner_of(target), of);
+  };
+  switch (update.op) {
+    case OpKind::sgd: {
+      const Sgd op = sgd_of(update, count, plan.isa());
+      Tensor* velocity = op.momentum != 0 ? slot("velocity") : nullptr;
+      return std::make_shared<OptimizerGuard>(name, op, w, velocity, gradient, largest, plan.isa());
+    }
+    case OpKind::adam:
+      return std::make_shared<OptimizerGuard>(name, adam_of(update, count, plan.isa()), w,
+                                              *slot("m"), *slot("v"), gradient, largest,
+                                              plan.isa());
+    case OpKind::assign:
+      return std::make_shared<AssignGuard>(name, w, largest);
+    default:
+      return std::make_shared<AverageGuard>(name, w);
   }
-  if (update.op == OpKind::adam) {
-    return std::make_shared<OptimizerGuard>(name, adam_of(update, count, isa()), w, *slot("m"),
-                                            *slot("v"), input.buffer, input.largest, isa());
-  }
-  if (update.op == OpKind::assign) {
-    return std::make_shared<AssignGuard>(name, w, input.largest);
-  }
-  return std::make_shared<AverageGuard>(name, w);
-}
-
-void Lowering::lower_guards() {
-  for (const FusedNode& node : nodes_) {
-    if (!is_update(node.op)) continue;
-    schedule_.guards.push_back(make_guard(node));
-    touch_now(update_input(node, 1));
-  }
-  add_check("check_updates", "", [guards = schedule_.guards](RunContext& run, Worker& worker) {
-    worker.barrier();  // others may still be looking at what the check before has found
-    worker.single([&] {
-      for (const auto& guard : guards) {
-        if (guard->stays_finite(run) || !run.request->check_finite) continue;
-        run.overflowing = &guard->name();
-        run.failed = true;
-        return;
-      }
-      for (const auto& guard : guards) guard->commit();
-      run.updating.emplace(fork_gate(), Access::shared, "update");
-    });
-  });
-}
-
-BufferId Lowering::lower_check(const std::string& name, BufferId x, dim_t count, bool stops) {
-  const BufferId largest = new_buffer(sizeof(float));
-  keep(largest);
-  touch_now(x);
-  add_check("check_finite", name, [=, isa = isa()](RunContext& run, Worker& worker) {
-    float* size = run.floats(largest);
-    max_abs(run.floats(x), count, isa, size, worker);
-    worker.single([&] { run.failed = run.failed || (stops && !std::isfinite(*size)); });
-  });
-  return largest;
 }
 
 }  // namespace pycnn
