@@ -8,8 +8,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from engine import Array, Net, Setting
+from hypothesis import given
+from hypothesis import strategies as st
 from optimizers import NAMES, RATE, WRITTEN, Update, adamw, mapped, network
-from strategies import random_array
+from strategies import random_array, seeds
 
 from pycnn import _core
 from pycnn.errors import NumericError
@@ -32,6 +34,12 @@ def marked(update: Update) -> Update:
                 graph.mark_output(node["inputs"][1])
 
     return marking
+
+
+def test_steps_go_by_the_name_of_their_parameter():
+    net = network(adamw, Setting("scalar"))
+    times = net.plan.profile(net.inputs, repeats=1, step=1)
+    assert [name for op, name, _ in times if op == "map"][-4:] == list(NAMES)
 
 
 @pytest.mark.parametrize("name", WRITTEN)
@@ -240,3 +248,60 @@ def test_states_that_were_set_are_looked_at(isa):
     with pytest.raises(NumericError, match="the update would make w"):
         net.run()
     np.testing.assert_array_equal(net.parameters.get("w"), w)
+
+
+# --- drawn graphs ---------------------------------------------------------------------------------
+
+LINES = ("add x0 x1", "subtract x0 x1", "multiply x0 0.5", "tanh x0", "maximum x1 x0", "cos x0")
+TARGETS = 6  # two parameters, two slots of each
+
+
+@st.composite
+def drawn(draw) -> tuple[list[tuple[int, int, str]], dict[int, int]]:
+    """Maps of two values before them; and which value becomes which part of the state."""
+    count = draw(st.integers(1, 7))
+    values = [TARGETS + 3 + i for i in range(count)]
+    maps = []
+    for value in values:
+        a, b = (draw(st.integers(0, value - 1)) for _ in range(2))
+        maps.append((a, b, draw(st.sampled_from([*LINES, "x0"]))))
+    targets = draw(st.lists(st.integers(0, TARGETS - 1), unique=True, min_size=1))
+    return maps, {target: draw(st.sampled_from([*range(3), *values])) for target in targets}
+
+
+@given(drawn(), st.booleans(), seeds)
+def test_drawn_updates(isa, case, is_kernel, seed):
+    """In place or not, packed or not; two steps, so that what was written is read."""
+    maps, targets = case
+    shape = (5, 9)
+
+    def build(all_marked: bool) -> Net:
+        def nodes(graph: _core.Graph, v: dict[str, int]) -> list[int]:
+            state = [v["p"], v["q"]]
+            state += [graph.slot(v[n], name=s) for n in "pq" for s in ("a", "b")]
+            values = [
+                *state,
+                v["g"],
+                graph.reduce([v["p"]], "max"),
+                graph.reshape(v["q"], like=v["p"]),
+            ]
+            for a, b, line in maps:
+                code = [line] if line == "x0" else [line, "t0"]
+                values.append(graph.map([values[a], values[b]], code, shape=shape))
+            for target, value in targets.items():
+                graph.assign(state[target], values[value])
+            loss = graph.dense(v["x"], v["p"]) if is_kernel else v["x"]
+            return [loss, *(values[value] for value in targets.values() if all_marked)]
+
+        parameters = {n: random_array(shape, seed, i) for i, n in enumerate("pqg")}
+        setting = Setting(isa, "guard_end", threads=2)
+        return Net(nodes, {"x": np.zeros((1, 5))}, parameters, setting)
+
+    nets = [build(all_marked) for all_marked in (False, True)]
+    for _ in range(2):
+        for net in nets:
+            net.run(learning_rate=RATE, step=1)
+        for name in "pq":
+            for slot in ("", "a", "b"):
+                got, want = (net.parameters.get(name, slot) for net in nets)
+                np.testing.assert_array_equal(got, want, f"{name} {slot}")

@@ -41,9 +41,7 @@ class UpdateFuser {
     std::map<std::size_t, std::vector<std::size_t>> assigns;  // by their parameter
     for (std::size_t i = 0; i < nodes_.size(); ++i) {
       if (nodes_[i].op != OpKind::assign) continue;
-      const Node& target = graph_.producer(nodes_[i].inputs[0]);
-      const ValueId owner = target.op == OpKind::slot ? target.inputs[0] : target.outputs[0];
-      assigns[owner.index()].push_back(i);
+      assigns[owner_of(nodes_[i].inputs[0]).index()].push_back(i);
     }
     for (auto& [owner, group] : assigns) {
       if (group.size() > kMaxResults) group.resize(kMaxResults);
@@ -55,6 +53,11 @@ class UpdateFuser {
 
  private:
   static constexpr std::size_t kNone = static_cast<std::size_t>(-1);
+
+  ValueId owner_of(ValueId state) const {
+    const Node& node = graph_.producer(state);
+    return node.op == OpKind::slot ? node.inputs[0] : state;
+  }
 
   // All that is computed, what optimizers of one op each do, maps that write what only they read,
   // and copies.
@@ -153,7 +156,7 @@ class UpdateFuser {
     update.op = OpKind::map;
     update.attrs = MapAttrs{part->expression, like};
     update.inputs = part->inputs;
-    update.name = graph_.producer(update.targets.front()).name;
+    update.name = graph_.producer(owner_of(update.targets.front())).name;
     for (const std::vector<std::size_t>* list : {&maps, &std::as_const(assigns)}) {
       for (const std::size_t i : *list) clear(nodes_[i]);
     }
