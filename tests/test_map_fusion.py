@@ -138,6 +138,13 @@ PICKED = {
         chain(Node("map", (0,), TWICE), Node("reduce", (3,), ("square x0", "t0"), "sum")),
         ["reduce"],
     ),
+    "random numbers of rows that begin anywhere": (
+        chain(
+            Node("map", (0,), ("add x0 uniform3", "t0")),
+            Node("reduce", (3,), ("square x0", "t0"), "arg_max"),
+        ),
+        ["reduce"],
+    ),
     "not where it is smaller": (
         chain(Node("map", (1,), TWICE), Node("map", (0, 3), ("add x0 x1", "t0"))),
         ["map", "map"],

@@ -86,12 +86,14 @@ def test_parameters_of_another_shape_or_use():
         _core.Plan(dense_graph(8), _core.Parameters(plain), 1)
 
 
-def test_a_kernel_is_no_sample_of_an_average():
+def test_a_kernel_is_a_sample_of_an_average(isa):
     graph = dense_graph(8)
     w = next(n["outputs"][0] for n in graph.nodes() if n["name"] == "w")
     graph.moving_average(graph.parameter("ema", (8, 4), False), w, momentum=0.5)
-    with pytest.raises(ValueError, match=r"meets an ordinary value|used both as a kernel"):
-        _core.Plan(graph, _core.Parameters(graph), 1)
+    parameters = _core.Parameters(graph, isa)
+    parameters.set("w", np.arange(32, dtype=np.float32).reshape(8, 4))
+    _core.Plan(graph, parameters, 1).run([np.zeros((1, 8), np.float32)])
+    np.testing.assert_array_equal(parameters.get("ema"), parameters.get("w") / 2)
 
 
 @pytest.mark.parametrize("label", [-1, 4, 10_000_000])

@@ -74,6 +74,8 @@ def classifier() -> _core.Graph:
     softmax = g.softmax(g.dense(g.conv2d(x, g.parameter("p", (1, 1, 4, 4))), q))
     second = g.loss("mean_squared_error", g.input("s", (None, 9, 8, 5)), softmax)
     g.gradients(second, [softmax, q, x])
+    slot = g.slot(q, name="m")
+    g.assign(slot, g.map([slot, q], ["subtract x1 x0", "multiply t0 0.5", "add x0 t1", "t2"]))
     table = g.parameter("table", (6, 3))
     rows = g.gather(table, g.input("rows", (None,), "int32"))
     g.gradients(g.loss("mean_squared_error", t, rows), [table])

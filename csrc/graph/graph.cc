@@ -107,10 +107,11 @@ ValueId Graph::add(OpKind op, Attrs attrs, std::vector<ValueId> inputs, const st
     Addition addition(*this);
     const ValueId first = append(std::move(node), inferred);
     if (unique) named_.emplace(name, first);
+    note_state(nodes_[NodeId(nodes_.size() - 1)], first);
     addition.complete();
     return first;
   } catch (const Error& error) {
-    if (unique || name.empty()) throw;
+    if (unique || name.empty() || op == OpKind::slot) throw;
     throw Error(error.kind(), concat(error.what(), " (layer '", name, "')"));
   }
 }
@@ -130,6 +131,11 @@ ValueId Graph::append(Node node, const Inferred& inferred) {
   return first;
 }
 
+void Graph::note_state(const Node& node, ValueId first) {
+  if (node.op == OpKind::slot) slots_.emplace(std::pair(node.inputs[0].index(), node.name), first);
+  if (is_update(node.op)) updates_.emplace(node.inputs[0].index(), node.op);
+}
+
 const Node& Graph::node(NodeId id) const {
   PYCNN_CHECK_VALUE(nodes_.contains(id), "graph: no node ", id, ", it has ", nodes_.size());
   return nodes_[id];
@@ -145,6 +151,15 @@ ValueId Graph::parameter_named(const std::string& name) const {
   const bool is_parameter =
       found != named_.end() && producer(found->second).op == OpKind::parameter;
   return is_parameter ? found->second : kNoValue;
+}
+
+ValueId Graph::slot_named(ValueId parameter, const std::string& name) const {
+  const auto found = slots_.find({parameter.index(), name});
+  return found != slots_.end() ? found->second : kNoValue;
+}
+
+bool Graph::is_updated_by(OpKind op, ValueId state) const {
+  return updates_.contains({state.index(), op});
 }
 
 void Graph::mark_output(ValueId id) {

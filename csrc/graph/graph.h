@@ -3,6 +3,8 @@
 // Knows nothing of kernels, memory or threads. Bad arguments are refused here, by name.
 #pragma once
 
+#include <map>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <utility>
@@ -29,6 +31,7 @@ enum class OpKind : std::uint8_t {
   input,
   parameter,
   constant,
+  slot,  // what an optimizer keeps for a parameter
   conv2d,
   conv2d_backward_data,
   conv2d_backward_weights,
@@ -77,7 +80,8 @@ enum class OpKind : std::uint8_t {
   metric,
   sgd,
   adam,
-  moving_average,  // write parameters; run after every other node of a step
+  moving_average,
+  assign,  // these write parameters and slots; they run after every other node of a step
   count_
 };
 const char* name_of(OpKind op);
@@ -115,7 +119,7 @@ class Graph {
   ValueId parameter(const std::string& name, const Shape& shape, bool trainable,
                     DType dtype = DType::f32);
   // Checks the arguments, infers the outputs' shapes, appends the node; returns its first output
-  // (kNoValue for optimizers and moving averages, which have none). Optional inputs may be kNoValue
+  // (kNoValue for updates, which have none). Optional inputs may be kNoValue
   // or, at the end, left out.
   ValueId add(OpKind op, Attrs attrs, std::vector<ValueId> inputs, const std::string& name = "");
 
@@ -127,6 +131,9 @@ class Graph {
   const Shape& shape(ValueId id) const { return value(id).shape; }
   ValueId parameter_named(const std::string& name) const;  // kNoValue where there is none
   const Node& producer(ValueId id) const { return node(value(id).producer); }
+
+  ValueId slot_named(ValueId parameter, const std::string& name) const;  // likewise
+  bool is_updated_by(OpKind op, ValueId state) const;
 
   void mark_output(ValueId id);  // kept by every plan, readable after a run; in call order
   const std::vector<ValueId>& outputs() const { return outputs_; }
@@ -153,11 +160,14 @@ class Graph {
 
  private:
   ValueId append(Node node, const Inferred& inferred);
+  void note_state(const Node& node, ValueId first);
 
   IdVector<NodeId, Node> nodes_;
   IdVector<ValueId, Value> values_;
   std::vector<ValueId> outputs_;
   std::unordered_map<std::string, ValueId> named_;  // inputs and parameters
+  std::map<std::pair<std::size_t, std::string>, ValueId> slots_;
+  std::set<std::pair<std::size_t, OpKind>> updates_;  // of which state
 };
 
 // Appends a loss node and returns its value. A cross-entropy of probabilities that a softmax or a

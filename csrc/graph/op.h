@@ -11,6 +11,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -109,7 +110,7 @@ constexpr bool is_list(Presence presence) {
 
 enum class Role : std::uint8_t {
   value,
-  update,  // writes the parameter that is its first input, after all else of a step; no outputs
+  update,  // writes the state that is its first input, after all else of a step; no outputs
 };
 
 struct OpDefinition {
@@ -134,6 +135,9 @@ constexpr int kAnyInput = -2;
 const OpDefinition& definition(OpKind kind);
 const OpDefinition& op_named(const std::string& name);  // throws Error(value) for an unknown name
 std::span<const OpDefinition> op_definitions();         // in the order of OpKind
+
+// The slots that an optimizer writes besides its parameter, "" for none.
+std::array<std::string_view, 2> own_slots(OpKind op);
 
 inline bool is_update(OpKind op) { return definition(op).role == Role::update; }
 // False for an input that the node only asks for its shape.

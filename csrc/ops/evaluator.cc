@@ -179,8 +179,16 @@ void Evaluator::fill(int slot, const BlockProgram::Filled& filled, dim_t first,
                      dim_t count) noexcept {
   float* to = owned_block(slot);
   if (filled.operand.is(OperandKind::uniform)) {
-    return program_.kernels->uniform(run_.random.seed, filled.operand.index, run_.random.step,
-                                     first, to, count);
+    const auto draw = [&](dim_t from, float* y, dim_t n) {
+      program_.kernels->uniform(run_.random.seed, filled.operand.index, run_.random.step, from, y,
+                                n);
+    };
+    const dim_t before = first % kUniformAlign;
+    if (before == 0) return draw(first, to, count);
+    float wider[kUniformAlign + kBlock];  // rows of folds begin anywhere
+    draw(first - before, wider, before + count);
+    std::copy_n(wider + before, count, to);
+    return;
   }
   dim_t place = first / filled.stride % filled.extent, left = filled.stride - first % filled.stride;
   for (dim_t done = 0; done < count; left = filled.stride) {

@@ -129,6 +129,11 @@ float largest_magnitude(const float* x, dim_t count, Isa isa) noexcept {
   return reduce_kernels(isa).max_abs(x, count);
 }
 
+void copy_floats(const float* from, float* to, dim_t count, Worker& worker) noexcept {
+  for_blocks(count, worker,
+             [&](dim_t first, dim_t n) noexcept { std::copy_n(from + first, n, to + first); });
+}
+
 void moving_average_update(const MovingAverage& op, float* average, const float* sample,
                            Worker& worker) noexcept {
   assert(average != nullptr && sample != nullptr && average != sample);

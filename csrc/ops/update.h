@@ -45,6 +45,8 @@ bool adam_stays_finite(const Adam& op, float learning_rate, dim_t step, const fl
                        const float* g, const float* m, const float* v) noexcept;
 float largest_magnitude(const float* x, dim_t count, Isa isa) noexcept;  // NaN if any is NaN
 
+void copy_floats(const float* from, float* to, dim_t count, Worker& worker) noexcept;
+
 struct MovingAverage {
   dim_t count = 0;
   float momentum = 0.99f;

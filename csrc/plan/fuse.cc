@@ -259,6 +259,7 @@ class Fuser {
 FusedGraph fuse(const Graph& graph) {
   FusedGraph fused = Fuser(graph).run();
   fuse_maps(graph, fused);
+  fuse_updates(graph, fused);
   return fused;
 }
 

@@ -14,10 +14,13 @@ namespace pycnn {
 //   the gradient of its output, where there are fewer elements: the others are zero;
 // - max pools with disjoint windows in the conv2d before them, and their gradients undone row by
 //   row inside conv2d_backward_data and _weights, so that the large tensors are never written;
-// - maps, adds and activations in the map or fold that reads them, see fuse_maps.cc.
+// - maps, adds and activations in the map or fold that reads them, see fuse_maps.cc;
+// - maps whose results are assigned to a parameter and its slots in one map that writes these.
+// Updates come last.
 FusedGraph fuse(const Graph& graph);
 
-// The last of these, on what the others left.
+// The last two of these, on what the others left.
 void fuse_maps(const Graph& graph, FusedGraph& fused);
+void fuse_updates(const Graph& graph, FusedGraph& fused);
 
 }  // namespace pycnn

@@ -66,18 +66,11 @@ class MapFuser {
         nodes_(fused.nodes),
         shapes_(fused.shapes),
         uses_(graph.values().size()),
-        producer_(graph.values().size(), kNone),
-        is_packed_(graph.values().size()) {
+        producer_(graph.values().size(), kNone) {
     for (std::size_t i = 0; i < nodes_.size(); ++i) {
       const FusedNode& node = nodes_[i];
       count_reads(node, 1);
-      const bool packed = node.op == OpKind::conv2d_backward_weights ||
-                          node.op == OpKind::dense_backward_weights ||
-                          (node.op == OpKind::add && is_packed_[node.inputs[0]]);
-      for (const ValueId v : node.outputs) {
-        producer_[v] = i;
-        is_packed_[v] = packed;
-      }
+      for (const ValueId v : node.outputs) producer_[v] = i;
     }
     for (const ValueId v : graph.outputs()) ++uses_[v];
   }
@@ -123,7 +116,7 @@ class MapFuser {
     // Two ops that have kernels of their own stay as they are.
     const bool is_map =
         made.op == OpKind::map || reader.op == OpKind::map || reader.op == OpKind::reduce;
-    if (!is_map || made.op == OpKind::reduce || uses_[v] != 1 || is_packed_[v]) return false;
+    if (!is_map || made.op == OpKind::reduce || uses_[v] != 1) return false;
     const auto inner = expression_of(made), outer = expression_of(reader);
     if (!inner || !outer || made.outputs.size() != 1) return false;
     const Shape domain = domain_of(reader);
@@ -177,7 +170,6 @@ class MapFuser {
   const IdVector<ValueId, Shape>& shapes_;
   IdVector<ValueId, int> uses_;
   IdVector<ValueId, std::size_t> producer_;
-  IdVector<ValueId, bool> is_packed_;  // gradients of kernels, which do not lie as their shape says
 };
 
 }  // namespace

@@ -25,7 +25,30 @@ struct FusedNode : Node {
   // passes of conv2d read the gradient of that pool's output as dy, and undo the pool by arg.
   Size2d pool{0, 0};  // {0, 0}: none
   ValueId arg = {};
+  // Of a map that updates: the parameters and slots that its results become. It has no outputs.
+  std::vector<ValueId> targets = {};
 };
+
+inline bool changes_state(const FusedNode& node) {
+  return is_update(node.op) || !node.targets.empty();
+}
+// visit(parameter or slot) for all that the node writes.
+template <class Visit>
+void for_each_written(const Graph& graph, const FusedNode& node, Visit&& visit) {
+  for (const ValueId target : node.targets) visit(target);
+  if (!is_update(node.op)) return;
+  visit(node.inputs[0]);
+  for (const std::string_view name : own_slots(node.op)) {
+    const ValueId slot = graph.slot_named(node.inputs[0], std::string(name));
+    if (!name.empty() && slot.has_value()) visit(slot);
+  }
+}
+// The parameter or slot whose memory a value is a view of; none where it has its own.
+inline ValueId state_behind(const Graph& graph, ValueId v) {
+  while (graph.producer(v).op == OpKind::reshape) v = graph.producer(v).inputs[0];
+  const OpKind op = graph.producer(v).op;
+  return op == OpKind::parameter || op == OpKind::slot ? v : kNoValue;
+}
 
 // visit(value, is it read?) for all that the node depends on.
 template <class Visit>

@@ -16,7 +16,7 @@ Lowering::Lowering(const Graph& graph, const FusedGraph& fused, Parameters& para
       parameters_(parameters),
       optimizer_(optimizer),
       batch_(batch),
-      trains_(std::ranges::any_of(nodes_, [](const Node& n) { return is_update(n.op); })),
+      trains_(std::ranges::any_of(nodes_, changes_state)),
       checks_(trains_ || counts_steps) {
   const std::size_t values = graph.values().size();
   schedule_.value_buffer = IdVector<ValueId, BufferId>(values);
@@ -32,60 +32,6 @@ dim_t Lowering::count_of(ValueId v) const {
 
 std::size_t Lowering::bytes_of(ValueId v) const {
   return pycnn::bytes_of(count_of(v), graph_.value(v).dtype);
-}
-
-// The layout of a parameter, which must be what this graph takes it for.
-std::optional<PackedWeights> Lowering::stored_layout(const ParameterSpec& wanted) const {
-  const Variable& stored = *parameters_.variable(wanted.name);
-  PYCNN_CHECK_SHAPE(wanted.shape == stored.graph_shape(), "parameter ", wanted.name,
-                    ": the graph expects ", wanted.shape.text(), ", the parameters hold ",
-                    stored.graph_shape().text());
-  PYCNN_CHECK(wanted.dtype == stored.dtype(), ErrorKind::dtype, "parameter ", wanted.name,
-              ": the graph expects ", name_of(wanted.dtype), ", the parameters hold ",
-              name_of(stored.dtype()));
-  PYCNN_CHECK_VALUE(!wanted.read || wanted.packed == stored.layout(), "parameter ", wanted.name,
-                    ": the parameters hold it for another op or number of groups");
-  return stored.layout();
-}
-
-// Kernels and their gradients are packed; sums of such gradients, too. Nothing else may read them.
-void Lowering::propagate_layouts() {
-  for (const ParameterSpec& spec : parameter_specs(graph_, isa())) {
-    schedule_.layout[graph_.parameter_named(spec.name)] = stored_layout(spec);
-  }
-  for (const FusedNode& node : nodes_) {
-    std::optional<PackedWeights> layout;
-    if (node.op == OpKind::parameter) {
-      layout = schedule_.layout[node.outputs[0]];
-    } else if (node.op == OpKind::conv2d_backward_weights ||
-               node.op == OpKind::dense_backward_weights) {
-      layout = schedule_.layout[node.inputs[2]];
-      PYCNN_CHECK_VALUE(layout.has_value(), node.name, ": backward_weights needs a parameter as w");
-    } else if (node.op == OpKind::add || is_update(node.op)) {
-      layout = schedule_.layout[node.inputs[0]];
-      PYCNN_CHECK_VALUE(layout == schedule_.layout[node.inputs[1]], name_of(node.op), " '",
-                        node.name,
-                        "': a kernel or its gradient meets an ordinary value, or one of another "
-                        "number of groups");
-    } else {
-      check_plain_inputs(node);
-    }
-    if (layout && !node.outputs.empty()) schedule_.layout[node.outputs[0]] = layout;
-  }
-}
-
-// The value is a kernel that lies as this layer reads it.
-void Lowering::check_kernel(const Node& node, ValueId w, const Conv2dShape& s) const {
-  PYCNN_CHECK_VALUE(schedule_.layout[w] == make_packed_weights(s.R, s.S, s.C, s.K, s.G, isa()),
-                    node.name, ": the kernel must be a parameter");
-}
-
-// Of the packed values only parameters in their place as a kernel may be read.
-void Lowering::check_plain_inputs(const FusedNode& node) const {
-  for_each_input(node, [&](ValueId v, bool) {
-    PYCNN_CHECK_VALUE(!schedule_.layout[v] || graph_.producer(v).op == OpKind::parameter, node.name,
-                      ": the gradient of a kernel can only be added, applied or returned");
-  });
 }
 
 // Of a step that trains or is counted: a loss whose gradients were taken or, where that are none,
@@ -142,6 +88,21 @@ float* Lowering::keep_constant(const Node& node) {
   return schedule_.constants.back().data();
 }
 
+const std::string& Lowering::owner_name(ValueId state) const {
+  const Node& node = graph_.producer(state);
+  return node.op == OpKind::slot ? graph_.producer(node.inputs[0]).name : node.name;
+}
+
+const std::shared_ptr<Variable>& Lowering::owner_of(ValueId state) const {
+  return parameters_.variable(owner_name(state));
+}
+
+Tensor& Lowering::state_of(ValueId state) const {
+  const Node& node = graph_.producer(state);
+  if (node.op == OpKind::parameter) return variable_of(state)->values();
+  return optimizer_.slot(owner_of(state), node.name);
+}
+
 FoldedWeights* Lowering::fold_norm(const FusedNode& node) {
   if (!node.norm) return nullptr;
   const auto values = [&](ValueId v) -> const float* {
@@ -176,12 +137,12 @@ void Lowering::assign_buffers(std::size_t i) {
   for (std::size_t j = 0; j < node.outputs.size(); ++j) {
     const ValueId out = node.outputs[j];
     BufferId buffer = kNoBuffer;
-    if (node.op == OpKind::parameter) {
-      buffer = fixed_buffer(variable_of(out)->values().data());
+    if (node.op == OpKind::parameter || node.op == OpKind::slot) {
+      buffer = fixed_buffer(state_of(out).data());
     } else if (node.op == OpKind::constant) {
       buffer = fixed_buffer(keep_constant(node));
     } else if (j == 0 && definition(node.op).is_view) {
-      buffer = buffer_of(node.inputs[0]);
+      buffer = as_layout(node.inputs[0], std::nullopt);  // of a packed value: a copy
     } else if (j == 0) {
       buffer = taken_buffer(node, out, i);
     }
@@ -251,20 +212,28 @@ Schedule Lowering::lower() {
     const FusedNode& node = nodes_[i];
     assign_buffers(i);
     const int first_step = static_cast<int>(schedule_.steps.size());
-    if (is_update(node.op) && !checked) {
-      for (std::size_t k = i; k < nodes_.size(); ++k) lower_check(nodes_[k].inputs[1]);
-      lower_guards();
+    if (changes_state(node) && !checked) {
+      prepare_updates(i);
       checked = true;
     }
-    if (node.op == OpKind::input)
+    const std::vector<Replaced> replaced = unpack_inputs(node);
+    if (node.op == OpKind::input) {
       lower_input(node, inputs++);
-    else
+    } else {
       lower_named(node);
+    }
+    for (const Replaced& r : replaced) {
+      touch(buffer_of(r.value), static_cast<int>(schedule_.steps.size()) - 1);
+    }
+    put_back(replaced);
     for (int s = first_step; s < static_cast<int>(schedule_.steps.size()); ++s) {
       for (const ValueId v : node.outputs) touch(schedule_.value_buffer[v], s);
       for_each_read(node, [&](ValueId v) { touch(schedule_.value_buffer[v], s); });
     }
-    if (node.op == OpKind::loss ? is_objective(node) : is_total(node)) lower_check(node.outputs[0]);
+    if (node.op == OpKind::loss ? is_objective(node) : is_total(node)) {
+      const ValueId v = node.outputs[0];
+      lower_check(graph_.value(v).name, buffer_of(v), count_of(v), true);
+    }
   }
   for (std::size_t k = 0; k < graph_.outputs().size(); ++k) {
     lower_output(graph_.outputs()[k], static_cast<int>(k));

@@ -42,12 +42,6 @@ struct BufferRequest {
   std::byte* fixed = nullptr;          // memory of a parameter: not placed in the arena
 };
 
-// A loss or gradient that is checked before anything is updated, and where its largest |x| is.
-struct Check {
-  ValueId value;
-  BufferId largest;
-};
-
 // An input that no step writes to: where the caller's rows lie one after the other, the steps read
 // them in their place.
 struct LendableInput {
@@ -55,6 +49,7 @@ struct LendableInput {
   std::size_t input, row_bytes;
 };
 
+class MapGuard;
 class UpdateGuard;
 
 // What a plan does, in order, and the memory it does it in.
@@ -68,7 +63,6 @@ struct Schedule {
   std::vector<std::shared_ptr<Variable>> updated;          // that a complete run changes
   std::vector<LendableInput> lendable;
   std::deque<std::vector<float>> constants;  // whose values stay where they are
-  std::vector<Check> checks;
   std::vector<std::shared_ptr<UpdateGuard>> guards;
   std::size_t scratch_bytes = 0;  // per thread
 };

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "ops/expression.h"
 #include "plan/fused.h"
 #include "plan/lower.h"
 
@@ -36,6 +37,15 @@ class Lowering {
     return bytes_of(v) / static_cast<std::size_t>(batch_);
   }
   const std::shared_ptr<Variable>& variable_of(ValueId parameter) const;
+  // Of a parameter or a slot: its memory, and the parameter's variable.
+  Tensor& state_of(ValueId state) const;
+  const std::shared_ptr<Variable>& owner_of(ValueId state) const;
+  const std::string& owner_name(ValueId state) const;
+  const std::optional<PackedWeights>& layout_of(ValueId v) const { return schedule_.layout[v]; }
+  // What an update reads as its input k: ready before the first update, in its target's layout.
+  BufferId update_input(const FusedNode& update, std::size_t k) const;
+  // Of a map that runs over elements as they lie in memory.
+  std::vector<MapInput> flat_inputs(const FusedNode& node) const;
   // Throws unless the value is a kernel that lies as this convolution reads it.
   void check_kernel(const Node& node, ValueId w, const Conv2dShape& shape) const;
 
@@ -54,9 +64,23 @@ class Lowering {
   void touch_now(BufferId buffer) { touch(buffer, static_cast<int>(schedule_.steps.size())); }
 
  private:
+  struct Replaced {
+    ValueId value;
+    BufferId buffer;
+    std::optional<PackedWeights> layout;
+  };
+  struct UpdateInput {
+    BufferId buffer, largest;  // |x|
+  };
+
   std::optional<PackedWeights> stored_layout(const ParameterSpec& wanted) const;
+  std::optional<PackedWeights> flat_layout(const FusedNode& node) const;
   void propagate_layouts();
-  void check_plain_inputs(const FusedNode& node) const;
+  BufferId copied(ValueId v, BufferId from, const std::optional<PackedWeights>& layout,
+                  const std::optional<PackedWeights>& wanted);
+  BufferId as_layout(ValueId v, const std::optional<PackedWeights>& wanted);
+  std::vector<Replaced> unpack_inputs(const FusedNode& node);
+  void put_back(const std::vector<Replaced>& replaced);
   bool is_objective(const Node& loss) const;
   bool is_total(const Node& node) const;
   void find_last_uses();
@@ -69,8 +93,16 @@ class Lowering {
   void lower_whole_input(const Node& node, int position);
   void lower_output(ValueId v, int position);
   void keep_lendable();
-  void lower_check(ValueId v);  // stops a run if v is not finite
-  void lower_guards();          // stops a run where an update would make a number that is not
+  // Finds the largest |x|, and stops a run that is asked to if one is not finite.
+  BufferId lower_check(const std::string& name, BufferId x, dim_t count, bool stops);
+  void prepare_updates(std::size_t first);  // copies, checks and guards before the first update
+  UpdateInput prepare_input(const FusedNode& update, std::size_t k);
+  const std::vector<UpdateInput>& inputs_of(const FusedNode& update) const;
+  ValueId first_target(const FusedNode& update) const;
+  bool is_state(ValueId v) const;
+  std::shared_ptr<MapGuard> make_map_guard(const FusedNode& update);
+  void try_maps();
+  void lower_guards();  // stops a run where an update would make a number that is not finite
   void lower_named(const FusedNode& node);
 
   const Graph& graph_;
@@ -82,6 +114,8 @@ class Lowering {
   bool trains_;
   bool checks_;  // the objective, before a step is counted
   std::vector<BufferId> kept_;
+  std::vector<std::vector<UpdateInput>> update_inputs_;  // of each node
+  IdVector<ValueId, bool> is_written_;                   // parameters and slots, by some update
   IdVector<ValueId, std::size_t> needed_until_;  // how many nodes run before it may go; 0: unread
   IdVector<BufferId, std::size_t> occupied_until_;  // likewise, by all values in it
 };

@@ -33,33 +33,22 @@ PackedWeights kernel_layout(const Shape& kernel, dim_t groups, Isa isa) {
 std::vector<ParameterSpec> parameter_specs(const Graph& graph, Isa isa) {
   std::vector<ParameterSpec> specs;
   IdVector<ValueId, std::optional<std::size_t>> place(graph.values().size());  // among them
-  std::vector<bool> read_plain;
   for (const Node& node : graph.nodes()) {
     if (node.op == OpKind::parameter) {
       const ValueId value = node.outputs[0];
       place[value] = specs.size();
-      specs.push_back({node.name, graph.shape(value), graph.value(value).dtype, false, {}});
-      read_plain.push_back(false);
+      specs.push_back({node.name, graph.shape(value), graph.value(value).dtype, {}});
     }
     for (const ValueId input : node.inputs) {
       if (!input.has_value() || !place[input]) continue;
-      const std::size_t at = *place[input];
-      ParameterSpec& spec = specs[at];
+      ParameterSpec& spec = specs[*place[input]];
       const std::optional<PackedWeights> wanted = wanted_layout(graph, node, input, isa);
-      if (wanted) {
-        PYCNN_CHECK_VALUE(!spec.packed || *spec.packed == *wanted, "parameter ", spec.name,
-                          ": used with ", spec.packed ? spec.packed->G : 1, " and with ", wanted->G,
-                          " groups");
-        spec.packed = wanted;
-      } else if (!is_update(node.op)) {
-        read_plain[at] = true;
-      }
+      if (!wanted) continue;
+      PYCNN_CHECK_VALUE(!spec.packed || *spec.packed == *wanted, "parameter ", spec.name,
+                        ": used with ", spec.packed ? spec.packed->G : 1, " and with ", wanted->G,
+                        " groups");
+      spec.packed = wanted;
     }
-  }
-  for (std::size_t i = 0; i < specs.size(); ++i) {
-    specs[i].read = specs[i].packed || read_plain[i];
-    PYCNN_CHECK_VALUE(!(specs[i].packed && read_plain[i]), "parameter ", specs[i].name,
-                      ": used both as a kernel and as an ordinary value");
   }
   return specs;
 }

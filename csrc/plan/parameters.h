@@ -21,8 +21,7 @@ struct ParameterSpec {
   std::string name;
   Shape shape;
   DType dtype = DType::f32;
-  bool read = false;  // by anything but updates
-  // Kernels of conv2d and dense; others lie as their shape says.
+  // Kernels of conv2d and dense, whoever else reads them; others lie as their shape says.
   std::optional<PackedWeights> packed;
 };
 

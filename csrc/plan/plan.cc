@@ -26,15 +26,29 @@ constexpr std::uint32_t kMostSteps = 0x7FFFFFFF;  // which files hold, too
 // A run of fewer takes some 50 ms at most: an interrupt may wait for its end.
 constexpr double kLongRun = 2e9;
 
+const Expression* expression_of(const Node& node) {
+  if (const auto* map = std::get_if<MapAttrs>(&node.attrs)) return &map->expression;
+  const auto* reduce = std::get_if<ReduceAttrs>(&node.attrs);
+  return reduce != nullptr ? &reduce->expression : nullptr;
+}
+
 // Each instruction once for each element.
 double count_instructions(const Node& node, const IdVector<ValueId, Shape>& shapes) {
-  const auto* map = std::get_if<MapAttrs>(&node.attrs);
-  const auto* reduce = std::get_if<ReduceAttrs>(&node.attrs);
-  if (map == nullptr && reduce == nullptr) return 0;
-  Shape shape = map != nullptr ? shapes[node.outputs[0]] : Shape{};
+  const Expression* expression = expression_of(node);
+  if (expression == nullptr) return 0;
+  Shape shape = node.outputs.empty() || node.op != OpKind::map ? Shape{} : shapes[node.outputs[0]];
   for (const ValueId v : node.inputs) shape = *broadcast_shape(shape, shapes[v]);
-  const Expression& expression = map != nullptr ? map->expression : reduce->expression;
-  return static_cast<double>(expression.code.size() + 1) * static_cast<double>(shape.count());
+  return static_cast<double>(expression->code.size() + 1) * static_cast<double>(shape.count());
+}
+
+// Does it read the number of the step, which is counted from 1?
+bool needs_step(const Node& node) {
+  bool found = node.op == OpKind::adam;
+  if (const Expression* expression = expression_of(node)) {
+    for_each_operand(*expression,
+                     [&](const Operand& o) { found = found || o.is(OperandKind::step); });
+  }
+  return found;
 }
 
 double count_operations(const std::vector<FusedNode>& nodes, const Schedule& schedule,
@@ -87,8 +101,6 @@ Plan::Plan(const Graph& graph, std::shared_ptr<Parameters> parameters, dim_t bat
       counts_(options.optimizer != nullptr) {
   PYCNN_CHECK_VALUE(batch >= 1, "plan: batch must be >= 1, got ", batch);
   const std::vector<FusedNode>& nodes = fused_.nodes;
-  std::stable_partition(fused_.nodes.begin(), fused_.nodes.end(),
-                        [](const Node& n) { return !is_update(n.op); });
   schedule_ = lower(graph_, fused_, *parameters_, *optimizer_, batch, counts_);
   const auto& steps = schedule_.steps;
   first_update_ = static_cast<int>(
@@ -99,8 +111,7 @@ Plan::Plan(const Graph& graph, std::shared_ptr<Parameters> parameters, dim_t bat
   PYCNN_CHECK_VALUE(
       static_cast<std::size_t>(inputs) <= kMaxArrays && graph_.outputs().size() <= kMaxArrays,
       "plan: at most ", kMaxArrays, " inputs and ", kMaxArrays, " outputs");
-  adam_ =
-      std::any_of(nodes.begin(), nodes.end(), [](const Node& n) { return n.op == OpKind::adam; });
+  needs_step_ = std::ranges::any_of(nodes, needs_step);
   operations_ = count_operations(nodes, schedule_, batch);
   check_limit("max_operations", operations_, limits_.operations);
   const double all = 2 * operations_ + kOperationsPerElement * elements_written(nodes, schedule_);
@@ -215,8 +226,8 @@ void Plan::accept(const RunRequest& request) {
                 "plan: the optimizer has taken its last step, ", kMostSteps);
     step = optimizer_->iterations() + 1;
   }
-  PYCNN_CHECK_VALUE(!adam_ || step >= 1, "plan: step must be >= 1 where Adam counts it, got ",
-                    step);
+  PYCNN_CHECK_VALUE(!needs_step_ || step >= 1,
+                    "plan: step must be >= 1 where Adam or an expression counts it, got ", step);
   PYCNN_CHECK_VALUE(std::isfinite(request.learning_rate) && request.learning_rate >= 0,
                     "plan: learning_rate must be finite and >= 0, got ", request.learning_rate);
   context_.request = &request;

@@ -101,7 +101,7 @@ class Plan {
   PlanLimits limits_;
   double operations_ = 0;
   std::uint64_t packed_version_ = 0;  // of the parameters in the last complete run
-  bool interrupted_ = false, counts_ = false, adam_ = false, long_ = false;
+  bool interrupted_ = false, counts_ = false, needs_step_ = false, long_ = false;
   Gate running_;
 };
 

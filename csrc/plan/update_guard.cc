@@ -13,17 +13,16 @@ constexpr double kInfinite = std::numeric_limits<double>::infinity();
 constexpr double kLimit = 0.5 * std::numeric_limits<float>::max();
 constexpr double kSlack = 1 + 1e-5;  // for the roundings of a step
 
-// The bound as Tensor keeps it, not below the exact value.
-float stored(double bound) {
+}  // namespace
+
+float stored_bound(double bound) {
   return bound <= kLimit ? static_cast<float>(bound * kSlack)
                          : std::numeric_limits<float>::infinity();
 }
 
-}  // namespace
-
-UpdateGuard::UpdateGuard(std::string name, const Sgd& op, Tensor& w, Tensor* velocity,
-                         BufferId gradient, BufferId largest, Isa isa)
-    : name_(std::move(name)),
+OptimizerGuard::OptimizerGuard(const std::string& name, const Sgd& op, Tensor& w, Tensor* velocity,
+                               BufferId gradient, BufferId largest, Isa isa)
+    : UpdateGuard(name),
       op_(op),
       w_(&w),
       first_(velocity),
@@ -32,9 +31,9 @@ UpdateGuard::UpdateGuard(std::string name, const Sgd& op, Tensor& w, Tensor* vel
       largest_(largest),
       isa_(isa) {}
 
-UpdateGuard::UpdateGuard(std::string name, const Adam& op, Tensor& w, Tensor& m, Tensor& v,
-                         BufferId gradient, BufferId largest, Isa isa)
-    : name_(std::move(name)),
+OptimizerGuard::OptimizerGuard(const std::string& name, const Adam& op, Tensor& w, Tensor& m,
+                               Tensor& v, BufferId gradient, BufferId largest, Isa isa)
+    : UpdateGuard(name),
       op_(op),
       w_(&w),
       first_(&m),
@@ -43,13 +42,13 @@ UpdateGuard::UpdateGuard(std::string name, const Adam& op, Tensor& w, Tensor& m,
       largest_(largest),
       isa_(isa) {}
 
-UpdateGuard::Bounds UpdateGuard::known() const noexcept {
+OptimizerGuard::Bounds OptimizerGuard::known() const noexcept {
   return {w_->bound, first_ ? first_->bound : 0.0, second_ ? second_->bound : 0.0};
 }
 
 // Infinite where some intermediate result may be.
-UpdateGuard::Bounds UpdateGuard::after(const Bounds& now, double gradient,
-                                       const RunContext& run) const noexcept {
+OptimizerGuard::Bounds OptimizerGuard::after(const Bounds& now, double gradient,
+                                             const RunContext& run) const noexcept {
   const double rate = run.request->learning_rate;
   Bounds next;
   double decay = 0, move = 0, most = 0;  // most: of the intermediate results
@@ -74,7 +73,7 @@ UpdateGuard::Bounds UpdateGuard::after(const Bounds& now, double gradient,
   return next;
 }
 
-void UpdateGuard::measure() noexcept {
+void OptimizerGuard::measure() noexcept {
   w_->bound = largest_magnitude(w_->data(), w_->count(), isa_);
   if (first_ != nullptr) first_->bound = largest_magnitude(first_->data(), first_->count(), isa_);
   if (second_ != nullptr) {
@@ -86,7 +85,7 @@ void UpdateGuard::measure() noexcept {
   }
 }
 
-bool UpdateGuard::try_update(const RunContext& run) const noexcept {
+bool OptimizerGuard::try_update(const RunContext& run) const noexcept {
   const float* g = run.floats(gradient_);
   if (const Sgd* sgd = std::get_if<Sgd>(&op_)) {
     return sgd_stays_finite(*sgd, run.request->learning_rate, w_->data(), g,
@@ -96,7 +95,7 @@ bool UpdateGuard::try_update(const RunContext& run) const noexcept {
                            w_->data(), g, first_->data(), second_->data());
 }
 
-bool UpdateGuard::stays_finite(const RunContext& run) noexcept {
+bool OptimizerGuard::stays_finite(const RunContext& run) noexcept {
   const double gradient = *run.floats(largest_);
   next_ = after(known(), gradient, run);
   if (next_.w <= kLimit) return true;
@@ -105,10 +104,23 @@ bool UpdateGuard::stays_finite(const RunContext& run) noexcept {
   return next_.w <= kLimit || try_update(run);
 }
 
-void UpdateGuard::commit() noexcept {
-  w_->bound = stored(next_.w);
-  if (first_ != nullptr) first_->bound = stored(next_.first);
-  if (second_ != nullptr) second_->bound = stored(next_.second);
+void OptimizerGuard::commit() noexcept {
+  for (Tensor* state : {w_, first_, second_}) {
+    if (state != nullptr) state->is_negative = true;
+  }
+  w_->bound = stored_bound(next_.w);
+  if (first_ != nullptr) first_->bound = stored_bound(next_.first);
+  if (second_ != nullptr) second_->bound = stored_bound(next_.second);
+}
+
+bool AssignGuard::stays_finite(const RunContext& run) noexcept {
+  bound_ = *run.floats(largest_);
+  return std::isfinite(bound_);
+}
+
+void AssignGuard::commit() noexcept {
+  target_->forget();
+  target_->bound = stored_bound(bound_);
 }
 
 }  // namespace pycnn

@@ -41,7 +41,7 @@ std::vector<float> Tensor::get() const {
 }
 
 void Tensor::set(const float* values) {
-  bound = std::numeric_limits<float>::infinity();
+  forget();
   if (layout_) {
     pack_weights(*layout_, values, data());
   } else {
@@ -52,6 +52,7 @@ void Tensor::set(const float* values) {
 void Tensor::clear() {
   std::memset(data(), 0, bytes_of(shape_, dtype_, layout_));
   bound = 0;
+  is_negative = false;
 }
 
 Variable::Variable(const Shape& shape, const Shape& graph_shape, DType dtype,

@@ -42,8 +42,13 @@ class Tensor {
   void set(const float* values);
   void clear();  // all zero
 
-  // No element is larger; infinite where that is not known.
+  // What is known of the elements: none is larger, and whether any may be below zero.
   float bound = std::numeric_limits<float>::infinity();
+  bool is_negative = true;
+  void forget() {
+    bound = std::numeric_limits<float>::infinity();
+    is_negative = true;
+  }
 
  private:
   Shape shape_;

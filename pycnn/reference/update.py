@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One update step of each optimizer, as pure functions with the formulas of Keras 3.
+"""One update step of each optimizer, as pure functions with the formulas of Keras 3; and what
+optimizers are written of: slots, and values that become the state of the next step.
 
 Weight decay is decoupled: w -= w * weight_decay * learning_rate, before the update.
 """
@@ -15,8 +16,10 @@ from .checks import Array, bad_argument, float64, integer, shape
 
 __all__ = [
     "adam",
+    "assign",
     "moving_average",
     "sgd",
+    "slot",
 ]
 
 
@@ -93,3 +96,15 @@ def moving_average(parameter: ArrayLike, sample: ArrayLike, momentum: float) -> 
     if not 0 <= momentum <= 1:
         raise bad_argument("moving_average", "momentum", "in [0, 1]", momentum)
     return parameter * momentum + sample * (1 - momentum)
+
+
+def slot(parameter: ArrayLike) -> Array:
+    """What an optimizer keeps for a parameter before the first step: zeros."""
+    return np.zeros_like(float64(parameter))
+
+
+def assign(target: ArrayLike, value: ArrayLike) -> Array:
+    """The parameter or slot after the step: the value."""
+    value = float64(value)
+    shape("assign", "value", value.shape, float64(target).shape)
+    return value.copy()

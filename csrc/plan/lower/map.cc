@@ -30,31 +30,49 @@ ExpressionRun expression_run(const RunContext& run, const Buffers& inputs) {
 
 }  // namespace
 
+// Over elements as they lie in memory, where what is written is packed or already there.
 void lower_map(Lowering& plan, const FusedNode& node) {
-  const Expression& expression = node.attrs_as<MapAttrs>().expression;
-  const Buffers inputs = buffers_of(plan, node);
+  const bool updates = !node.targets.empty();
+  const std::vector<ValueId>& results = updates ? node.targets : node.outputs;
+  Buffers inputs{};
+  for (std::size_t i = 0; i < node.inputs.size(); ++i) {
+    inputs[i] = updates ? plan.update_input(node, i) : plan.buffer_of(node.inputs[i]);
+    plan.touch_now(inputs[i]);
+  }
   std::vector<MapOutput> outputs;
   std::array<BufferId, kMaxResults> buffers{};
-  for (std::size_t r = 0; r < node.outputs.size(); ++r) {
-    const ValueId y = node.outputs[r];
-    buffers[r] = plan.buffer_of(y);
-    MapOutput output{plan.graph().value(y).dtype};
+  for (std::size_t r = 0; r < results.size(); ++r) {
+    buffers[r] = plan.buffer_of(results[r]);
+    MapOutput output{plan.graph().value(results[r]).dtype};
     for (std::size_t i = 0; i < node.inputs.size(); ++i) {
       if (inputs[i] == buffers[r]) output.in_place = static_cast<int>(i);
     }
     outputs.push_back(output);
   }
-  const Shape& shape = plan.shape_of(node.outputs[0]);
-  const Map op{make_block_program(expression, shape, inputs_of(plan, node), outputs, plan.batch(),
-                                  plan.isa()),
-               shape.count()};
+  const auto layout = plan.layout_of(results[0]);
+  const bool is_flat = updates || layout;
+  const dim_t count = plan.count_of(results[0]);
+  const Map op{make_block_program(node.attrs_as<MapAttrs>().expression,
+                                  is_flat ? Shape{count} : plan.shape_of(results[0]),
+                                  is_flat ? plan.flat_inputs(node) : inputs_of(plan, node), outputs,
+                                  plan.batch(), plan.isa()),
+               count};
   plan.need_scratch(op.program.scratch_floats());
-  plan.add_step(node, [=](RunContext& run, Worker& worker) {
+  const std::size_t written = results.size();
+  const auto run_map = [=](RunContext& run, Worker& worker) {
     std::array<void*, kMaxResults> y{};
     for (std::size_t r = 0; r < y.size(); ++r) y[r] = run.bytes(buffers[r]);
     const ExpressionRun ready = expression_run(run, inputs);
     map_forward(op, ready, y.data(), worker);
-  });
+    for (std::size_t r = 0; layout && r < written; ++r) {
+      clear_padding(*layout, static_cast<float*>(y[r]), worker);
+    }
+  };
+  if (updates) {
+    plan.add_update(node, plan.owner_of(results[0]), run_map);
+  } else {
+    plan.add_step(node, run_map);
+  }
 }
 
 void lower_reduce(Lowering& plan, const FusedNode& node) {

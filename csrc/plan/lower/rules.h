@@ -16,6 +16,9 @@ LoweringRule* lowering_rule(OpKind op);
 void lower_product(Lowering& plan, const FusedNode& node, const Conv2dShape& shape);
 void lower_depthwise(Lowering& plan, const FusedNode& node, const Conv2dShape& shape);
 
+// Of an update that is no map, and the largest |x| of what it reads.
+std::shared_ptr<UpdateGuard> make_guard(Lowering& plan, const FusedNode& update, BufferId largest);
+
 // Rows and columns of a tensor seen as a matrix with the last axis as columns.
 struct Matrix {
   dim_t rows, columns;

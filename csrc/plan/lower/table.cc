@@ -25,6 +25,7 @@ void lower_nothing(Lowering&, const FusedNode&) {}
 constexpr Row kRows[] = {
     {OpKind::input, lower_nothing},  // lower.cc knows where the caller's arrays are
     {OpKind::parameter, lower_nothing},
+    {OpKind::slot, lower_nothing},
     {OpKind::constant, lower_nothing},  // lower.cc keeps its values
     {OpKind::reshape, lower_nothing},   // the same memory
     {OpKind::stop_gradient, lower_nothing},
@@ -75,6 +76,7 @@ constexpr Row kRows[] = {
     {OpKind::sgd, lower_update},
     {OpKind::adam, lower_update},
     {OpKind::moving_average, lower_update},
+    {OpKind::assign, lower_update},
 };
 
 }  // namespace

@@ -1,11 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Updates of parameters, and what is found out about them before the first one writes.
+// Updates of parameters by ops of their own, and what guards them.
 #include "ops/update.h"
 
-#include <algorithm>
-#include <cmath>
-
-#include "ops/loss.h"
 #include "plan/lower/rules.h"
 #include "plan/update_guard.h"
 
@@ -25,12 +21,18 @@ Adam adam_of(const Node& node, dim_t count, Isa isa) {
 }  // namespace
 
 void lower_update(Lowering& plan, const FusedNode& node) {
-  const auto& variable = plan.variable_of(node.inputs[0]);
+  const ValueId target = node.inputs[0];
+  const auto& variable = plan.owner_of(target);
   OptimizerState& slots = plan.optimizer();
-  float* w = variable->values().data();
-  const BufferId sample = plan.buffer_of(node.inputs[1]);
-  const dim_t count = plan.count_of(node.inputs[1]);
-  if (node.op == OpKind::moving_average) {
+  float* w = plan.state_of(target).data();
+  const BufferId sample = plan.update_input(node, 1);
+  const dim_t count = plan.count_of(target);
+  plan.touch_now(sample);
+  if (node.op == OpKind::assign) {
+    plan.add_update(node, variable, [=](RunContext& run, Worker& worker) {
+      copy_floats(run.floats(sample), w, count, worker);
+    });
+  } else if (node.op == OpKind::moving_average) {
     const MovingAverage op{count, node.attrs_as<MovingAverageAttrs>().momentum};
     plan.add_update(node, variable, [=](RunContext& run, Worker& worker) {
       moving_average_update(op, w, run.floats(sample), worker);
@@ -51,54 +53,30 @@ void lower_update(Lowering& plan, const FusedNode& node) {
   }
 }
 
-void Lowering::lower_guards() {
-  for (const FusedNode& node : nodes_) {
-    if (node.op != OpKind::sgd && node.op != OpKind::adam) continue;
-    const auto& variable = variable_of(node.inputs[0]);
-    const std::string& name = graph_.producer(node.inputs[0]).name;
-    const ValueId gradient = node.inputs[1];
-    const BufferId g = buffer_of(gradient);
-    const auto check = std::ranges::find(schedule_.checks, gradient, &Check::value);
-    const dim_t count = count_of(gradient);
-    Tensor& w = variable->values();
-    if (node.op == OpKind::sgd) {
-      const Sgd op = sgd_of(node, count, isa());
-      Tensor* velocity = op.momentum != 0 ? &optimizer_.slot(variable, "velocity") : nullptr;
-      schedule_.guards.push_back(
-          std::make_shared<UpdateGuard>(name, op, w, velocity, g, check->largest, isa()));
-    } else {
-      schedule_.guards.push_back(std::make_shared<UpdateGuard>(
-          name, adam_of(node, count, isa()), w, optimizer_.slot(variable, "m"),
-          optimizer_.slot(variable, "v"), g, check->largest, isa()));
+std::shared_ptr<UpdateGuard> make_guard(Lowering& plan, const FusedNode& update, BufferId largest) {
+  const ValueId target = update.inputs[0];
+  const std::string& name = plan.owner_name(target);
+  const dim_t count = plan.count_of(target);
+  const BufferId gradient = plan.update_input(update, 1);
+  Tensor& w = plan.state_of(target);
+  const auto slot = [&](const char* of) {
+    return &plan.optimizer().slot(plan.owner_of(target), of);
+  };
+  switch (update.op) {
+    case OpKind::sgd: {
+      const Sgd op = sgd_of(update, count, plan.isa());
+      Tensor* velocity = op.momentum != 0 ? slot("velocity") : nullptr;
+      return std::make_shared<OptimizerGuard>(name, op, w, velocity, gradient, largest, plan.isa());
     }
-    touch_now(g);
+    case OpKind::adam:
+      return std::make_shared<OptimizerGuard>(name, adam_of(update, count, plan.isa()), w,
+                                              *slot("m"), *slot("v"), gradient, largest,
+                                              plan.isa());
+    case OpKind::assign:
+      return std::make_shared<AssignGuard>(name, w, largest);
+    default:
+      return std::make_shared<AverageGuard>(name, w);
   }
-  add_check("check_updates", "", [guards = schedule_.guards](RunContext& run, Worker& worker) {
-    worker.single([&] {
-      for (const auto& guard : guards) {
-        if (guard->stays_finite(run) || !run.request->check_finite) continue;
-        run.overflowing = &guard->name();
-        run.failed = true;
-        return;
-      }
-      for (const auto& guard : guards) guard->commit();
-      run.updating.emplace(fork_gate(), Access::shared, "update");
-    });
-  });
-}
-
-void Lowering::lower_check(ValueId v) {
-  const BufferId x = buffer_of(v), largest = new_buffer(sizeof(float));
-  keep(largest);
-  schedule_.checks.push_back({v, largest});
-  const dim_t count = count_of(v);
-  const Isa isa = parameters_.isa();
-  touch_now(x);
-  add_check("check_finite", graph_.value(v).name, [=](RunContext& run, Worker& worker) {
-    float* size = run.floats(largest);
-    max_abs(run.floats(x), count, isa, size, worker);
-    worker.single([&] { run.failed = run.failed || !std::isfinite(*size); });
-  });
 }
 
 }  // namespace pycnn
