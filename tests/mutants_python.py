@@ -11,8 +11,8 @@ PYTHON = [
     Mutant(
         "two threads make a weight twice",
         "pycnn/engine/weights.py",
-        "        return self._made[0]\n\n    @property\n    def layer",
-        "        return made\n\n    @property\n    def layer",
+        "        return self._made[0]\n\n    def set_groups",
+        "        return made\n\n    def set_groups",
         ("test_concurrency.py::test_threads_that_ask_for_a_weight_first_get_the_same",),
     ),
     Mutant(
@@ -102,7 +102,7 @@ PYTHON = [
     Mutant(
         "shared layers keep models alive",
         "pycnn/layers/base.py",
-        "self._only = output if self._uses == 1 else None",
+        "self._only = output if self._uses == len(call.outputs) == 1 else None",
         "self._only = output",
         ("test_changed_models.py::test_a_shared_layer_keeps_no_model_alive",),
     ),
@@ -186,8 +186,8 @@ PYTHON = [
     Mutant(
         "classes of users are saved under our names",
         "pycnn/files/topology.py",
-        "        same = type(get(serialize(spec))) is kind\n",
-        "        same = get(serialize(spec)) is not None\n",
+        "        same = type(get(written)) is kind\n",
+        "        same = get(written) is not None\n",
         ("test_state.py::test_saving_refuses_what_loading_could_not_rebuild",),
     ),
     Mutant(

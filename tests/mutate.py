@@ -23,12 +23,13 @@ from pathlib import Path
 
 from mutant import Mutant
 from mutants_core import BASE, MEMORY, RUNS
+from mutants_expressions import EXPRESSIONS
 from mutants_fusion import FUSION
 from mutants_graph import GRAPH
 from mutants_ops import OPS
 from mutants_python import PYTHON
 
-MUTANTS = [*BASE, *RUNS, *FUSION, *GRAPH, *MEMORY, *OPS, *PYTHON]
+MUTANTS = [*BASE, *RUNS, *FUSION, *EXPRESSIONS, *GRAPH, *MEMORY, *OPS, *PYTHON]
 MUTANTS.sort(key=lambda mutant: mutant.file.endswith(".h"))  # last: much is built again for them
 REPO = Path(__file__).resolve().parent.parent
 SOURCES = ("csrc", "pycnn", "tests", "CMakeLists.txt", "pyproject.toml")

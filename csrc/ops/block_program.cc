@@ -38,6 +38,9 @@ InputAccess make_access(const MapInput& input, const Shape& shape) {
     access.kind = InputAccess::Kind::scalar;
   } else if (axes == 1 && input.dtype == DType::f32) {
     access.kind = InputAccess::Kind::direct;
+  } else if (axes == 2 && access.axes[0].stride == 1 && access.axes[1].stride == 0 &&
+             input.dtype == DType::f32) {
+    access.kind = InputAccess::Kind::repeat;
   } else if (rows && access.axes[1].extent < kBlock) {
     access.kind = InputAccess::Kind::pattern;
   } else {

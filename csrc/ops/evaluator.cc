@@ -141,6 +141,12 @@ void Evaluator::read(int slot, dim_t first, dim_t count) noexcept {
     case InputAccess::Kind::pattern:
       operand = {pattern_[i] + first % access.axes.back().extent, false};
       return;
+    case InputAccess::Kind::repeat: {
+      const dim_t length = access.axes[1].extent;
+      if (first % length + count <= length) return repeat(slot, floats[first / length]);
+      operand = {owned_block(slot), false};
+      return program_.kernels->repeat_each(floats, first, length, owned_block(slot), count);
+    }
     case InputAccess::Kind::walk:
       break;
   }

@@ -40,6 +40,7 @@ struct InputAccess {
     direct,   // element i is number i
     scalar,   // there is one
     pattern,  // short rows, all the same: laid out once for a thread
+    repeat,   // one number for each row
     walk,
   };
   struct Axis {

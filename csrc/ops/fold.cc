@@ -37,6 +37,15 @@ float finished(const Fold& op, double value) noexcept {
   return static_cast<float>(op.divisor == 1 ? value : value / op.divisor);
 }
 
+// y /= divisor
+void divide(const Fold& op, float* y, dim_t count) noexcept {
+  if (op.divisor == 1) return;
+  std::array<float, kMostLanes> divisor;
+  divisor.fill(static_cast<float>(op.divisor));
+  const BlockOperand operands[] = {{y, false}, {divisor.data(), true}};
+  op.program.kernels->call[static_cast<std::size_t>(Function::divide)](y, operands, count);
+}
+
 double combined(const Fold& op, double a, double b) noexcept {
   if (op.kind == ReduceKind::sum) return a + b;
   if (a != a) return a;
@@ -60,7 +69,7 @@ void fold_short_rows(const Fold& op, const ExpressionRun& run, float* y, Worker&
       evaluator.evaluate(row * op.length, count * op.length, nullptr);
       const float* x = evaluator.result(0, count * op.length);
       kernels_of(op).rows(x, count, op.length, y + row);
-      for (dim_t i = row; i < row + count; ++i) y[i] = finished(op, double{y[i]});
+      divide(op, y + row, count);
     }
   });
 }

@@ -41,7 +41,8 @@ def _erf(x: Array) -> Array:
 
 def _whole(low: float, high: float) -> Callable[[Array], Array]:
     def cast(x: Array) -> Array:
-        return np.clip(np.trunc(np.where(np.isnan(x), 0, x)), low, high).astype(x.dtype)
+        whole = np.clip(np.trunc(np.where(np.isnan(x), 0, x)), low, high)
+        return np.asarray(whole + 0.0, x.dtype)  # integers know no -0
 
     return cast
 

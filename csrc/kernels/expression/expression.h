@@ -61,6 +61,8 @@ struct ExpressionKernels {
   // y[i] = the last link of ... the first link of x[i]
   void (*chain)(float* y, const BlockOperand& x, const ChainLink* links, int count_of_links,
                 dim_t count) noexcept;
+  // y[i] = x[(first + i) / inner]
+  void (*repeat_each)(const float* x, dim_t first, dim_t inner, float* y, dim_t count) noexcept;
   FoldKernels fold[3];  // sum, max, min
   // y[i] = element first + i of the stream (base/rng.h); first is a multiple of kUniformAlign
   void (*uniform)(std::uint64_t seed, std::uint32_t stream, std::uint32_t step, dim_t first,

@@ -15,7 +15,22 @@ struct SumOf {
   static T of(T a, T b) {
     return a + b;
   }
+  template <class V>
+  static float of_lanes(V a) {  // lane i and lane i + w, w = lanes / 2 ... 1
+    return reduce_add(a);
+  }
 };
+
+// The same of extremes, lane by lane: only where a NaN is among them does the order matter.
+template <class V, class Op>
+[[gnu::always_inline]] inline float lane_by_lane(V a) {
+  float last[V::lanes];
+  a.store(last);
+  for (int w = V::lanes / 2; w > 0; w /= 2) {
+    for (int i = 0; i < w; ++i) last[i] = Op::of(last[i], last[i + w]);
+  }
+  return last[0];
+}
 
 // A NaN stays, from whichever side.
 struct MaxOf {
@@ -25,6 +40,10 @@ struct MaxOf {
     return select(is_nan(a), a, max(a, b));
   }
   static float of(float a, float b) { return a != a || a > b ? a : b; }
+  template <class V>
+  static float of_lanes(V a) {
+    return V::any(is_nan(a)) ? lane_by_lane<V, MaxOf>(a) : reduce_max(a);
+  }
 };
 struct MinOf {
   static constexpr float kNeutral = __builtin_inff();
@@ -33,6 +52,10 @@ struct MinOf {
     return select(is_nan(a), a, min(a, b));
   }
   static float of(float a, float b) { return a != a || a < b ? a : b; }
+  template <class V>
+  static float of_lanes(V a) {
+    return lane_by_lane<V, MinOf>(a);
+  }
 };
 
 template <class V>
@@ -44,12 +67,7 @@ template <class V, class Op>
   for (int w = kFoldVectors<V> / 2; w > 0; w /= 2) {
     for (int i = 0; i < w; ++i) lanes[i] = Op::of(lanes[i], lanes[i + w]);
   }
-  float last[V::lanes];
-  lanes[0].store(last);
-  for (int w = V::lanes / 2; w > 0; w /= 2) {
-    for (int i = 0; i < w; ++i) last[i] = Op::of(last[i], last[i + w]);
-  }
-  return last[0];
+  return Op::of_lanes(lanes[0]);
 }
 
 // lanes[i % kFoldLanes] = Op(lanes[i % kFoldLanes], x[i])
@@ -91,11 +109,36 @@ float finish_fold(const float* y) noexcept {
 
 template <class V, class Op>
 void fold_rows(const float* x, dim_t rows, dim_t count, float* y) noexcept {
+  if (count <= V::lanes) {  // the other lanes stay neutral
+    const auto mask = V::tail_mask(count);
+    const V neutral = V::set1(Op::kNeutral);
+    for (dim_t row = 0; row < rows; ++row, x += count) {
+      y[row] = Op::of_lanes(select(mask, Op::of(neutral, V::load(x, mask)), neutral));
+    }
+    return;
+  }
   for (dim_t row = 0; row < rows; ++row, x += count) {
     V lanes[kFoldVectors<V>];
     for (V& lane : lanes) lane = V::set1(Op::kNeutral);
     fold_run<V, Op>(x, count, lanes);
     y[row] = fold_lanes<V, Op>(lanes);
+  }
+}
+
+// y[i] = x[(first + i) / inner]: each number `inner` times.
+template <class V>
+void repeat_each(const float* x, dim_t first, dim_t inner, float* y, dim_t count) noexcept {
+  assert(first >= 0 && inner >= 1);
+  const float* at = x + first / inner;
+  dim_t left = inner - first % inner;
+  for (dim_t i = 0; i < count; left = inner, ++at) {
+    const dim_t n = left < count - i ? left : count - i;
+    const V value = V::set1(*at);
+    // Whole vectors may reach into the numbers to come, which are written next.
+    dim_t j = 0;
+    for (; j < n && i + j + V::lanes <= count; j += V::lanes) value.store(y + i + j);
+    if (j < n) value.store(y + i + j, V::tail_mask(n - j));
+    i += n;
   }
 }
 

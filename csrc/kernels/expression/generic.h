@@ -103,6 +103,7 @@ constexpr ExpressionKernels make_calls(FunctionList<F...>) {
   static_assert(sizeof...(F) == kFunctions);
   return {.call = {call<V, F>...},
           .chain = chain<V>,
+          .repeat_each = repeat_each<V>,
           .fold = {make_fold_kernels<V, SumOf>(), make_fold_kernels<V, MaxOf>(),
                    make_fold_kernels<V, MinOf>()},
           .uniform = uniform<V>};
