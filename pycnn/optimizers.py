@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from . import _core
@@ -46,12 +46,23 @@ class Optimizer(Spec):
     """Base. Owns the state it keeps for each weight it trains, and counts its steps.
 
     Every setting may be assigned at any time and holds from the next step on.
+
+    A user's optimizer is a subclass with update() and, where it keeps arrays for each weight, their
+    names in all_slots. update() is traced once and runs in the core, in one pass over each weight.
+
+    Example:
+        >>> class RMSprop(pycnn.optimizers.Optimizer):
+        ...     all_slots = ("velocity",)
+        ...
+        ...     def update(self, gradient, weight, slots, learning_rate, step):
+        ...         v = 0.9 * slots["velocity"] + 0.1 * gradient**2
+        ...         return weight - learning_rate * gradient * ops.rsqrt(v + 1e-7), {"velocity": v}
     """
 
     learning_rate = Setting(_rate, in_graph=False)
     weight_decay = Setting(optional(_rate))
 
-    def __init__(self, learning_rate: float, weight_decay: float | None) -> None:
+    def __init__(self, learning_rate: float = 0.01, weight_decay: float | None = None) -> None:
         self.state = _core.OptimizerState()
         self.changes = 0  # of settings
         self.learning_rate = learning_rate
@@ -83,8 +94,30 @@ class Optimizer(Spec):
         return self.all_slots
 
     def add_update(self, graph: _core.Graph, parameter: int, gradient: int, name: str) -> None:
-        """Appends the update of one weight to a training graph."""
+        """Appends the update of one weight to a training graph. For ours."""
+        kind = type(self).__name__
+        raise NotImplementedError(f"{kind}: an optimizer needs update(self, gradient, weight, ...)")
+
+    def update(
+        self,
+        gradient: Any,
+        weight: Any,
+        slots: Mapping[str, Any],
+        learning_rate: Any,
+        step: Any,
+    ) -> Any:
+        """The new weight or, where there are slots, (weight, {slot: array}). For those of users.
+
+        Args:
+            gradient, weight, slots: tensors of one shape.
+            learning_rate, step: tensors of shape (); steps count from 1.
+        """
         raise NotImplementedError
+
+    @property
+    def has_update(self) -> bool:
+        """Whether a user wrote it."""
+        return type(self).update is not Optimizer.update
 
 
 class SGD(Optimizer):

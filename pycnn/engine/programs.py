@@ -55,11 +55,41 @@ def train_graph(
     trainable = [path for path, weight in graph.weights.items() if weight.updated]
     gradients = graph.core.gradients(loss, [graph.values[name] for name in trainable])
     for name, gradient in zip(trainable, gradients, strict=True):
-        if gradient is not None:
+        if gradient is None:
+            continue
+        if objective.optimizer.has_update:
+            _trace_update(graph, objective.optimizer, graph.values[name], gradient, name)
+        else:
             objective.optimizer.add_update(graph.core, graph.values[name], gradient, name)
     for weight, sample, momentum in graph.averages:
         graph.core.moving_average(weight, sample, momentum=momentum)
     return graph
+
+
+def _trace_update(
+    graph: GraphBuilder, optimizer: Optimizer, parameter: int, gradient: int, name: str
+) -> None:
+    """Assigns what a user's update() makes of one weight."""
+    core, kind = graph.core, type(optimizer).__name__
+    slots = {slot: GraphTensor(graph, core.slot(parameter, name=slot)) for slot in optimizer.slots}
+    numbers = [GraphTensor(graph, core.map([], [word])) for word in ("learning_rate", "step")]
+    outer, graph.name = graph.name, name
+    try:
+        with tracing(graph):
+            given = GraphTensor(graph, gradient), GraphTensor(graph, parameter)
+            made = optimizer.update(*given, slots, *numbers)
+    finally:
+        graph.name = outer
+    weight, state = made if isinstance(made, tuple) else (made, {})
+    if not isinstance(state, dict) or state.keys() != slots.keys():
+        raise ValueError(f"{kind}: update() must return new arrays for the slots {tuple(slots)}")
+    for target, value in ((parameter, weight), *((slots[s].value, state[s]) for s in slots)):
+        if not isinstance(value, GraphTensor) or value.graph is not graph:
+            raise TypeError(
+                f"{kind}: update() must return tensors, got {type(value).__name__}; compute with "
+                "pycnn.ops"
+            )
+        core.assign(target, value.value, name=name)
 
 
 def _add_objective(graph: GraphBuilder, y_pred: int, objective: Objective) -> int:
