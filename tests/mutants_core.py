@@ -316,13 +316,6 @@ MEMORY = [
         ("test_update_fusion.py", "test_assign.py"),
     ),
     Mutant(
-        "any number has a root",
-        "csrc/plan/ranges.cc",
-        "return x.low >= least ? widened",
-        "return x.low >= least - kLimit ? widened",
-        ("test_update_fusion.py", "test_assign.py"),
-    ),
-    Mutant(
         "stored weights are compared by presence",
         "csrc/plan/layouts.cc",
         'wanted.packed == stored.layout(), "parameter',

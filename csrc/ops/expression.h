@@ -108,4 +108,16 @@ struct Map {
 };
 void map_forward(const Map& op, const ExpressionRun& run, void* const* y, Worker& worker) noexcept;
 
+// A trial, which writes nothing: visit(context, r, first, x, count) for each block of result r, on
+// all threads.
+using VisitBlock = void (*)(void* context, std::size_t r, dim_t first, const float* x,
+                            dim_t count) noexcept;
+void visit_map(const Map& op, const ExpressionRun& run, VisitBlock visit, void* context,
+               Worker& worker) noexcept;
+
+struct Extremes {
+  float least = 0, most = 0;  // NaN where any element is
+};
+Extremes extremes_of(const float* x, dim_t count, Isa isa) noexcept;
+
 }  // namespace pycnn

@@ -6,15 +6,15 @@
 #include <cmath>
 #include <limits>
 
-#include "ops/evaluator.h"
-
 namespace pycnn {
 namespace {
 
 constexpr std::uint32_t kInfinityBits = 0x7F800000;
-constexpr dim_t kTaskBlocks = 32;
 
 std::uint32_t size_bits(float x) { return std::bit_cast<std::uint32_t>(x) & 0x7FFFFFFF; }
+std::uint32_t size_bits(const Extremes& x) {
+  return std::max(size_bits(x.least), size_bits(x.most));
+}
 
 template <class T>
 void raise(std::atomic<T>& most, T value) noexcept {
@@ -46,7 +46,7 @@ bool MapGuard::prove(const RunContext& run) noexcept {
   std::array<Range, kMaxExpressionInputs> inputs;
   for (std::size_t i = 0; i < work_.inputs.size(); ++i) inputs[i] = range_of(work_.inputs[i], run);
   const RunNumbers numbers{double{run.request->learning_rate}, double(run.random.step),
-                           double{work_.program.batch}};
+                           double{work_.trial.program.batch}};
   next_ = ranges_of(work_.expression, {inputs.data(), work_.inputs.size()}, numbers);
   return std::all_of(next_.begin(), next_.begin() + std::ssize(work_.targets),
                      [](const Range& range) { return range.is_known; });
@@ -55,10 +55,9 @@ bool MapGuard::prove(const RunContext& run) noexcept {
 void MapGuard::measure() noexcept {
   for (const Input& input : work_.inputs) {
     if (input.state == nullptr) continue;
-    const float* x = input.state->data();
-    input.state->bound = largest_magnitude(x, input.state->count(), work_.isa);
-    input.state->is_negative =
-        std::any_of(x, x + input.state->count(), [](float value) { return value < 0; });
+    const Extremes found = extremes_of(input.state->data(), input.state->count(), work_.isa);
+    input.state->bound = std::bit_cast<float>(size_bits(found));
+    input.state->is_negative = found.least < 0;
   }
 }
 
@@ -79,13 +78,9 @@ bool MapGuard::is_open(const RunContext& run) noexcept {
   return !is_proven_;
 }
 
-void MapGuard::look_at(std::size_t r, const float* x, dim_t first, dim_t count) noexcept {
-  std::uint32_t largest = 0;
-  bool is_negative = false;
-  for (dim_t i = 0; i < count; ++i) {
-    largest = std::max(largest, size_bits(x[i]));
-    is_negative |= x[i] < 0;
-  }
+void MapGuard::look_at(std::size_t r, dim_t first, const float* x, dim_t count) noexcept {
+  const Extremes found = extremes_of(x, count, work_.isa);
+  std::uint32_t largest = size_bits(found);
   if (largest >= kInfinityBits && work_.layout && work_.layout->has_padding()) {
     largest = 0;
     for (dim_t i = 0; i < count; ++i) {
@@ -93,7 +88,8 @@ void MapGuard::look_at(std::size_t r, const float* x, dim_t first, dim_t count) 
     }
   }
   raise(seen_[r].largest, largest);
-  if (is_negative) seen_[r].is_negative.store(true, std::memory_order_relaxed);
+  // Of zeros beside a kernel nothing is known: NaN among them hides what the others are.
+  if (!(found.least >= 0)) seen_[r].is_negative.store(true, std::memory_order_relaxed);
 }
 
 void MapGuard::evaluate(const RunContext& run, Worker& worker) noexcept {
@@ -102,18 +98,11 @@ void MapGuard::evaluate(const RunContext& run, Worker& worker) noexcept {
     ready.inputs[i] = run.bytes(work_.inputs[i].buffer);
   }
   if (worker.id() == 0) is_evaluated_ = true;
-  constexpr dim_t kTask = kTaskBlocks * kBlock;
-  worker.parallel_for(ceil_div(work_.count, kTask), [&](dim_t begin, dim_t end) noexcept {
-    Evaluator evaluator(work_.program, ready, worker.scratch_floats());
-    const dim_t stop = std::min(work_.count, end * kTask);
-    for (dim_t i = begin * kTask; i < stop; i += kBlock) {
-      const dim_t count = std::min(kBlock, stop - i);
-      evaluator.evaluate(i, count, nullptr);
-      for (std::size_t r = 0; r < work_.targets.size(); ++r) {
-        look_at(r, evaluator.result(r, count), i, count);
-      }
-    }
-  });
+  const auto look = [](void* self, std::size_t r, dim_t first, const float* x,
+                       dim_t count) noexcept {
+    static_cast<MapGuard*>(self)->look_at(r, first, x, count);
+  };
+  visit_map(work_.trial, ready, look, this, worker);
 }
 
 bool MapGuard::stays_finite(const RunContext&) noexcept {

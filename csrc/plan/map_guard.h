@@ -27,9 +27,8 @@ class MapGuard : public UpdateGuard {
     Expression expression;
     std::vector<Input> inputs;
     std::vector<Tensor*> targets;  // of its results
-    BlockProgram program;          // that writes none
+    Map trial;                     // that writes none
     std::optional<PackedWeights> layout;
-    dim_t count = 0;
     Isa isa;
   };
   MapGuard(const std::string& name, Work work) : UpdateGuard(name), work_(std::move(work)) {}
@@ -51,7 +50,7 @@ class MapGuard : public UpdateGuard {
   Range range_of(const Input& input, const RunContext& run) const noexcept;
   bool prove(const RunContext& run) noexcept;
   void measure() noexcept;
-  void look_at(std::size_t r, const float* x, dim_t first, dim_t count) noexcept;
+  void look_at(std::size_t r, dim_t first, const float* x, dim_t count) noexcept;
 
   Work work_;
   std::array<Range, kMaxResults> next_{};

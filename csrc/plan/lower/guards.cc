@@ -69,10 +69,7 @@ bool Lowering::is_state(ValueId v) const { return state_behind(graph_, v) == v; 
 std::shared_ptr<MapGuard> Lowering::make_map_guard(const FusedNode& update) {
   const ValueId target = update.targets[0];
   const auto& expression = update.attrs_as<MapAttrs>().expression;
-  MapGuard::Work work{.expression = expression,
-                      .layout = schedule_.layout[target],
-                      .count = count_of(target),
-                      .isa = isa()};
+  MapGuard::Work work{.expression = expression, .layout = schedule_.layout[target], .isa = isa()};
   for (const ValueId state : update.targets) work.targets.push_back(&state_of(state));
   for (std::size_t k = 0; k < update.inputs.size(); ++k) {
     const ValueId v = update.inputs[k];
@@ -83,9 +80,10 @@ std::shared_ptr<MapGuard> Lowering::make_map_guard(const FusedNode& update) {
                            .dtype = graph_.value(v).dtype});
     touch_now(input.buffer);
   }
-  work.program =
-      make_block_program(expression, Shape{work.count}, flat_inputs(update), {}, batch_, isa());
-  need_scratch(work.program.scratch_floats());
+  const dim_t count = count_of(target);
+  work.trial = {
+      make_block_program(expression, Shape{count}, flat_inputs(update), {}, batch_, isa()), count};
+  need_scratch(work.trial.program.scratch_floats());
   return std::make_shared<MapGuard>(owner_name(target), std::move(work));
 }
 
