@@ -24,6 +24,7 @@ from . import (
     models,
     ops,
     optimizers,
+    regularizers,
 )
 from ._core import __version__, isas, num_threads
 from ._predictor import Predictor
@@ -68,6 +69,7 @@ __all__ = [
     "ops",
     "optimizers",
     "register_serializable",
+    "regularizers",
     "set_num_threads",
     "set_seed",
 ]

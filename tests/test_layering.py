@@ -78,7 +78,7 @@ FLOORS = (
     {"limits", "initializers", "losses", "metrics", "optimizers"},
     {"engine"},
     {"ops"},
-    {"activations"},
+    {"activations", "regularizers"},
     {"layers"},
     {"callbacks", "summary", "training", "files"},
     {"models", "_predictor"},

@@ -6,7 +6,9 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import json
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -305,3 +307,9 @@ def test_arguments_are_those_of_keras():
     }
     for name, arguments in known.items():
         assert list(inspect.signature(getattr(ops, name)).parameters) == arguments
+
+
+def test_the_list_in_the_docs_is_complete():
+    text = (Path(__file__).parent.parent / "docs" / "ops.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\| `(\w+)\(", text, re.MULTILINE)
+    assert sorted(listed) == sorted(set(ops.__all__))

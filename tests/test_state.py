@@ -277,7 +277,7 @@ def test_settings_are_checked_when_they_are_set():
         (Sequential([Dense(2, input_dim=4)]), "kernel_regularizer"),
         (Sequential([Dense(2, input_dim=4)]), "lr"),
         (Sequential([Dense(2, input_dim=4)]), "trainble"),
-        (Dense(2), "kernel_regularizer"),
+        (Dense(2), "kernel_constraint"),
         (Dense(2), "activity_regularizer"),
         (Conv2D(2, 3), "trainabel"),
         (optimizers.Adam(), "lr"),

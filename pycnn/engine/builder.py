@@ -76,6 +76,8 @@ class GraphBuilder:
         self.values: dict[str, int] = {}  # of the weights
         self.averages: list[tuple[int, int, float]] = []  # (weight, sample, momentum)
         self.losses: list[int] = []  # numbers that layers add to the loss
+        # weights that are trained, and what makes such numbers of them, by path
+        self.penalties: dict[str, tuple[int, Callable[..., object]]] = {}
         self.least_batch = 1, ""  # and the layer that asks for it
         self.name = ""  # path of the layer being built: "dense", inside a model "encoder/dense"
         self._layer: Leaf | None = None
@@ -114,10 +116,12 @@ class GraphBuilder:
         *,
         trainable: bool = True,
         graph_shape: tuple[int, ...] | None = None,
+        regularizer: Callable[..., object] | None = None,
     ) -> int:
         """The weight "layer/name"; a layer used twice gets the same one twice.
 
         Args:
+            regularizer: what the weight adds to the loss.
             graph_shape: of the value that is returned, where it is not the weight's own; as many
                 elements in the same order.
         """
@@ -134,6 +138,8 @@ class GraphBuilder:
         weight = GraphWeight(self._layer, spec, trainable and self.trainable)
         self.values[path] = self.core.parameter(path, graph_shape or shape, weight.updated)
         self.weights[path], self._paths[key] = weight, path
+        if regularizer is not None and weight.updated:
+            self.penalties[path] = self.values[path], regularizer
         return self.values[path]
 
     def use(self, variable: Variable) -> int:
@@ -153,6 +159,7 @@ class GraphBuilder:
             spec.initializer,
             trainable=spec.trainable,
             graph_shape=spec.graph_shape,
+            regularizer=variable.regularizer,
         )
 
     def moving_average(self, parameter: int, sample: int, momentum: float) -> None:

@@ -107,6 +107,9 @@ def _add_objective(graph: GraphBuilder, y_pred: int, objective: Objective) -> in
         value = _mean(graph, "loss", loss.call, *ends)
     else:
         value = core.loss(loss.kind, y_true, y_pred, from_logits=loss.from_logits, name="loss")
+    for path, (weight, regularizer) in graph.penalties.items():
+        made = _mean(graph, f"regularizer of {path}", regularizer, GraphTensor(graph, weight))
+        graph.losses.append(made)
     for more in graph.losses:
         value = core.map([value, more], ["add x0 x1", "t0"], name="loss")
     core.mark_output(value)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -57,10 +57,11 @@ class Variable(Operators):
     gives; they are made when somebody first looks.
     """
 
-    __slots__ = ("_groups", "_layer", "_made", "_origin", "spec")
+    __slots__ = ("_groups", "_layer", "_made", "_origin", "regularizer", "spec")
 
     def __init__(self, layer: Leaf, spec: WeightSpec, groups: int | None) -> None:
         self.spec = spec
+        self.regularizer: Callable[..., object] | None = None  # of one that add_weight() made
         self._layer = layer
         self._groups = groups
         self._origin: tuple[int, int] | None = None

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, cast
 
-from .. import initializers
+from .. import initializers, regularizers
 from ..engine.builder import Node
 from ..engine.tensors import Tensor, as_list
 from ..errors import ModelFormatError, ModelVersionError
@@ -22,6 +22,7 @@ from ..ground.text import quoted
 from ..layers import LAYERS, Layer
 from ..layers.core import InputLayer
 from ..ops.dispatch import Operation
+from ..regularizers import Regularizer
 from . import operations
 
 if TYPE_CHECKING:
@@ -92,7 +93,9 @@ def _describe_layer(network: Network, node: Node, depth: int) -> dict[str, Any]:
         )
     for option in fields(node):
         value = getattr(node, option.name)
-        if isinstance(value, Spec):
+        if isinstance(value, Regularizer):
+            rebuildable(value, regularizers.get)
+        elif isinstance(value, Spec):
             rebuildable(value, initializers.get)
     return {"class": kind.__name__, "config": {**node.get_config(), "name": name}}
 
@@ -134,7 +137,7 @@ def loadable(description: dict[str, Any]) -> dict[str, Any]:
     return description
 
 
-def rebuildable(spec: SpecT, get: Callable[[Any], SpecT]) -> SpecT:
+def rebuildable(spec: SpecT, get: Callable[[Any], SpecT | None]) -> SpecT:
     """The spec, unless its class is a user's, which loading would not find or would mistake."""
     kind = type(spec)
     written = serialize(spec)  # ValueError for a function that is not registered

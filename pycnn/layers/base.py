@@ -10,7 +10,7 @@ from weakref import WeakSet
 
 import numpy as np
 
-from .. import activations, initializers
+from .. import activations, initializers, regularizers
 from ..engine.builder import GraphBuilder
 from ..engine.tensors import Call, Extents, Tensor, call_layer
 from ..engine.traced import GraphTensor, flatten, replace
@@ -20,6 +20,7 @@ from ..ground.checks import checked_flag, checked_int
 from ..ground.specs import Spec, is_ours, refuse_unknown, serialize
 from ..ground.text import checked_name, quoted, snake_case
 from ..initializers import Initializer
+from ..regularizers import Regularizer
 from . import calls
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
 
 Pair = tuple[int, int]
 Padding = str | tuple[int, int, int, int]
+RegularizerLike = Any  # a name, an object, or a function of the weight
 LayerT = TypeVar("LayerT", bound="Layer")
 
 
@@ -126,6 +128,7 @@ class Layer(WeightHolder):
         dtype: Any = None,
         trainable: bool = True,
         *,
+        regularizer: Any = None,
         name: str | None = None,
     ) -> Variable:
         """A weight of the layer, for its call(); trained where it and the layer are trainable."""
@@ -143,6 +146,7 @@ class Layer(WeightHolder):
         trained = checked_flag(self.name, "trainable", trainable)
         spec = WeightSpec(unique, sizes, initializers.get(initializer), trained)
         variable = Variable(self, spec, None)
+        variable.regularizer = regularizers.get(regularizer)
         self.variables = {**self.variables, unique: variable}
         return variable
 
@@ -368,3 +372,8 @@ def checked_initializer(identifier: Any) -> str | Initializer:
     """A known initializer: names stay names, configs become objects."""
     found = initializers.get(identifier)
     return identifier if isinstance(identifier, str) else found
+
+
+def checked_regularizer(identifier: Any) -> Regularizer | None:
+    """A regularizer from its name, its config, a function, or itself."""
+    return regularizers.get(identifier)

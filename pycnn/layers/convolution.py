@@ -17,11 +17,13 @@ from .base import (
     Layer,
     Padding,
     Pair,
+    RegularizerLike,
     as_pair,
     checked_channels_last,
     checked_initializer,
     checked_padding,
     checked_pair,
+    checked_regularizer,
 )
 
 __all__ = [
@@ -39,6 +41,7 @@ def _check_common(layer: Conv1D | Conv2D | DepthwiseConv2D | Conv2DTranspose) ->
     checked_channels_last(layer.name, layer.data_format)
     layer.activation = checked_activation(layer.name, layer.activation)
     layer.bias_initializer = checked_initializer(layer.bias_initializer)
+    layer.bias_regularizer = checked_regularizer(layer.bias_regularizer)
 
 
 def _check_windows(layer: Conv2D | DepthwiseConv2D | Conv2DTranspose) -> None:
@@ -79,7 +82,8 @@ def _bias(
 ) -> int | None:
     if not layer.use_bias:
         return None
-    return graph.parameter("bias", (channels,), get_initializer(layer.bias_initializer))
+    made = get_initializer(layer.bias_initializer)
+    return graph.parameter("bias", (channels,), made, regularizer=layer.bias_regularizer)
 
 
 @dataclass(eq=False, repr=False)
@@ -105,6 +109,8 @@ class Conv2D(Layer):
     use_bias: bool = True
     kernel_initializer: str | Initializer = "glorot_uniform"
     bias_initializer: str | Initializer = "zeros"
+    kernel_regularizer: RegularizerLike = None
+    bias_regularizer: RegularizerLike = None
 
     def check(self) -> None:
         _check_common(self)
@@ -112,11 +118,17 @@ class Conv2D(Layer):
         self.filters = checked_int(self.name, "filters", self.filters)
         _check_groups(self)
         self.kernel_initializer = checked_initializer(self.kernel_initializer)
+        self.kernel_regularizer = checked_regularizer(self.kernel_regularizer)
 
     def add_nodes(self, graph: GraphBuilder, x: int) -> int:
         channels = _channels_of_group(self, graph.shape(x, 4, "N, H, W, C")[-1])
         kernel_shape = (*as_pair(self.kernel_size), channels, self.filters)
-        w = graph.parameter("kernel", kernel_shape, get_initializer(self.kernel_initializer))
+        w = graph.parameter(
+            "kernel",
+            kernel_shape,
+            get_initializer(self.kernel_initializer),
+            regularizer=self.kernel_regularizer,
+        )
         b = _bias(self, graph, self.filters)
         y = graph.core.conv2d(x, w, b, groups=self.groups, name=graph.name, **_windows(self))
         return add_activation(graph, y, self.activation)
@@ -145,6 +157,8 @@ class Conv1D(Layer):
     use_bias: bool = True
     kernel_initializer: str | Initializer = "glorot_uniform"
     bias_initializer: str | Initializer = "zeros"
+    kernel_regularizer: RegularizerLike = None
+    bias_regularizer: RegularizerLike = None
 
     def check(self) -> None:
         _check_common(self)
@@ -161,6 +175,7 @@ class Conv1D(Layer):
         self.padding = self.padding.lower()
         _check_groups(self)
         self.kernel_initializer = checked_initializer(self.kernel_initializer)
+        self.kernel_regularizer = checked_regularizer(self.kernel_regularizer)
 
     def add_nodes(self, graph: GraphBuilder, x: int) -> int:
         """A convolution of images of one row."""
@@ -174,6 +189,7 @@ class Conv1D(Layer):
             "kernel",
             kernel_shape,
             get_initializer(self.kernel_initializer),
+            regularizer=self.kernel_regularizer,
             graph_shape=(1, *kernel_shape),
         )
         b = _bias(self, graph, self.filters)
@@ -214,12 +230,15 @@ class DepthwiseConv2D(Layer):
     use_bias: bool = True
     depthwise_initializer: str | Initializer = "glorot_uniform"
     bias_initializer: str | Initializer = "zeros"
+    depthwise_regularizer: RegularizerLike = None
+    bias_regularizer: RegularizerLike = None
 
     def check(self) -> None:
         _check_common(self)
         _check_windows(self)
         self.depth_multiplier = checked_int(self.name, "depth_multiplier", self.depth_multiplier)
         self.depthwise_initializer = checked_initializer(self.depthwise_initializer)
+        self.depthwise_regularizer = checked_regularizer(self.depthwise_regularizer)
 
     def add_nodes(self, graph: GraphBuilder, x: int) -> int:
         channels = graph.shape(x, 4, "N, H, W, C")[-1]
@@ -228,6 +247,7 @@ class DepthwiseConv2D(Layer):
             "kernel",
             (*size, channels, self.depth_multiplier),
             get_initializer(self.depthwise_initializer),
+            regularizer=self.depthwise_regularizer,
             graph_shape=(*size, 1, outputs),
         )
         b = _bias(self, graph, outputs)
@@ -261,6 +281,8 @@ class Conv2DTranspose(Layer):
     use_bias: bool = True
     kernel_initializer: str | Initializer = "glorot_uniform"
     bias_initializer: str | Initializer = "zeros"
+    kernel_regularizer: RegularizerLike = None
+    bias_regularizer: RegularizerLike = None
 
     def check(self) -> None:
         _check_common(self)
@@ -275,11 +297,17 @@ class Conv2DTranspose(Layer):
                 )
             self.output_padding = extra
         self.kernel_initializer = checked_initializer(self.kernel_initializer)
+        self.kernel_regularizer = checked_regularizer(self.kernel_regularizer)
 
     def add_nodes(self, graph: GraphBuilder, x: int) -> int:
         channels = graph.shape(x, 4, "N, P, Q, C")[-1]
         kernel_shape = (*as_pair(self.kernel_size), self.filters, channels)
-        w = graph.parameter("kernel", kernel_shape, get_initializer(self.kernel_initializer))
+        w = graph.parameter(
+            "kernel",
+            kernel_shape,
+            get_initializer(self.kernel_initializer),
+            regularizer=self.kernel_regularizer,
+        )
         b = _bias(self, graph, self.filters)
         y = graph.core.conv2d_transpose(
             x,

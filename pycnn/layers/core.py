@@ -16,7 +16,14 @@ from ..ground.registry import registered
 from ..initializers import Initializer
 from ..initializers import get as get_initializer
 from .activations import add_activation, checked_activation
-from .base import Layer, checked_channels_last, checked_extents, checked_initializer
+from .base import (
+    Layer,
+    RegularizerLike,
+    checked_channels_last,
+    checked_extents,
+    checked_initializer,
+    checked_regularizer,
+)
 from .calls import takes_argument
 
 __all__ = [
@@ -77,22 +84,29 @@ class Dense(Layer):
     use_bias: bool = True
     kernel_initializer: str | Initializer = "glorot_uniform"
     bias_initializer: str | Initializer = "zeros"
+    kernel_regularizer: RegularizerLike = None
+    bias_regularizer: RegularizerLike = None
 
     def check(self) -> None:
         self.units = checked_int(self.name, "units", self.units)
         self.activation = checked_activation(self.name, self.activation)
         self.kernel_initializer = checked_initializer(self.kernel_initializer)
         self.bias_initializer = checked_initializer(self.bias_initializer)
+        self.kernel_regularizer = checked_regularizer(self.kernel_regularizer)
+        self.bias_regularizer = checked_regularizer(self.bias_regularizer)
 
     def add_nodes(self, graph: GraphBuilder, x: int) -> int:
         channels = graph.shape(x)[-1:]
         if not channels:
             raise ShapeError(f"{self.name}: input must have shape (N, ..., C), got (None,)")
         kernel_shape = (channels[0], self.units)
-        w = graph.parameter("kernel", kernel_shape, get_initializer(self.kernel_initializer))
+        kernel, bias = (
+            get_initializer(made) for made in (self.kernel_initializer, self.bias_initializer)
+        )
+        w = graph.parameter("kernel", kernel_shape, kernel, regularizer=self.kernel_regularizer)
         b = None
         if self.use_bias:
-            b = graph.parameter("bias", (self.units,), get_initializer(self.bias_initializer))
+            b = graph.parameter("bias", (self.units,), bias, regularizer=self.bias_regularizer)
         y = graph.core.dense(x, w, b, name=graph.name)
         return add_activation(graph, y, self.activation)
 

@@ -15,6 +15,11 @@ __all__ = ["average_pool", "conv", "conv_transpose", "depthwise_conv", "max_pool
 Pair = int | Sequence[int]
 
 
+def _check_channels_last(data_format: str | None) -> None:
+    if data_format not in (None, "channels_last"):
+        raise ValueError(f"conv: data_format must be 'channels_last', got {data_format!r}")
+
+
 def _pair(value: Pair) -> tuple[int, int]:
     a, b = (value, value) if isinstance(value, int) else value
     return int(a), int(b)
@@ -33,6 +38,7 @@ def conv(
 
     The number of groups follows from the channels, as in Keras.
     """
+    _check_channels_last(data_format)
     x, w = tensor(inputs), tensor(kernel)
     channels, of_group = x.shape[-1] or 1, w.shape[2] or 1
     y = x.graph.core.conv2d(
@@ -57,6 +63,7 @@ def depthwise_conv(
     dilation_rate: Pair = 1,
 ) -> Any:
     """Each channel for itself. Shape: (N, H, W, C), (R, S, C, 1) -> (N, P, Q, C)"""
+    _check_channels_last(data_format)
     x, w = tensor(inputs), tensor(kernel)
     channels = w.shape[2] or 1
     if w.shape[3] != 1:
@@ -84,6 +91,7 @@ def conv_transpose(
     dilation_rate: Pair = 1,
 ) -> Any:
     """Transposed convolution. Shape: (N, P, Q, C), (R, S, K, C) -> (N, H, W, K)"""
+    _check_channels_last(data_format)
     x, w = tensor(inputs), tensor(kernel)
     y = x.graph.core.conv2d_transpose(
         x.value,
