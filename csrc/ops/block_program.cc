@@ -279,6 +279,14 @@ class SlotAllocation {
 
 }  // namespace
 
+bool BlockProgram::is_one_call() const {
+  const auto in_place = [](const InputAccess& access) {
+    return access.kind == InputAccess::Kind::direct || access.kind == InputAccess::Kind::scalar;
+  };
+  return code.size() == 1 && results.size() == 1 && results[0].is_in_place && filled.empty() &&
+         std::ranges::all_of(inputs, in_place);
+}
+
 BlockProgram make_block_program(const Expression& expression, const Shape& shape,
                                 const std::vector<MapInput>& inputs,
                                 const std::vector<MapOutput>& outputs, dim_t batch, Isa isa) {

@@ -255,7 +255,7 @@ void Evaluator::run(const BlockProgram::Call& call, dim_t count) noexcept {
 }
 
 void Evaluator::evaluate(dim_t first, dim_t count, void* const* y) noexcept {
-  assert(0 < count && count <= kBlock);
+  assert(0 < count && (count <= kBlock || program_.is_one_call()));
   const BlockProgram& p = program_;
   for (int slot = 0; slot < p.first_number(); ++slot) read(slot, first, count);
   for (std::size_t i = 0; i < p.filled.size(); ++i) {

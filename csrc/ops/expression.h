@@ -89,6 +89,8 @@ struct BlockProgram {
   int first_block() const { return first_filled() + static_cast<int>(filled.size()); }
   int first_result() const { return first_block() + blocks; }
   dim_t scratch_floats() const;  // per thread
+  // Does one call make the only result of what it finds in its place? Then no block is needed.
+  bool is_one_call() const;
 };
 
 // What becomes of a result: nothing, it stays in a block; or it is written as this type, into the
