@@ -22,8 +22,14 @@ settings.register_profile("ci", deadline=None, max_examples=60, derandomize=True
 settings.register_profile(
     "fresh", deadline=None, max_examples=20, derandomize=False, database=None, print_blob=True
 )
+# PYCNN_FEW=1: where sanitizers make each example ten times as long.
+settings.register_profile(
+    "few", deadline=None, max_examples=15, derandomize=True, database=None, print_blob=True
+)
 chosen = "ci" if os.environ.get("CI") == "true" else "default"
-settings.load_profile("fresh" if os.environ.get("PYCNN_FRESH") == "1" else chosen)
+for name in ("fresh", "few"):
+    chosen = name if os.environ.get(f"PYCNN_{name.upper()}") == "1" else chosen
+settings.load_profile(chosen)
 
 
 # A shell starts background jobs with SIGINT ignored, and children would inherit that.

@@ -257,7 +257,7 @@ def assign(*path_and_value):
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        (assign("layers", 1, "class", "Lambda"), ModelVersionError, "unknown class 'Lambda'"),
+        (assign("layers", 1, "class", "Lambdo"), ModelVersionError, "unknown class 'Lambdo'"),
         (assign("layers", 1, "class", "os.system"), ModelVersionError, "unknown class"),
         (assign("layers", 1, "class", ["Dense"]), ModelVersionError, "unknown class"),
         (set_layer(1, sparsity=0.5), ModelVersionError, "unknown option 'sparsity'"),
@@ -266,7 +266,7 @@ def assign(*path_and_value):
         (set_layer(1, units=-1), ModelFormatError, "units must be >= 1"),
         (set_layer(1, units=4), ModelFormatError, r"expected shape \(3, 4\), got \(3, 2\)"),
         (set_layer(1, units=2**31 - 1), ModelFormatError, "expected shape"),
-        (set_layer(1, activation="eval"), ModelFormatError, "activation must be one of"),
+        (set_layer(1, activation="eval"), ModelFormatError, "activation must be a function of"),
         (set_layer(1, name="<script>"), ModelFormatError, "name must match"),
         (set_layer(1, kernel_initializer="os"), ModelFormatError, "initializer: expected one of"),
         (set_layer(0, shape=[3.5]), ModelFormatError, "shape must be an integer"),

@@ -330,10 +330,14 @@ def test_bad_arguments():
         reference.matmul(np.ones((2, 3)), np.ones((2, 3)))
 
 
-def test_a_kernel_is_no_ordinary_factor():
-    """dense packs its kernel."""
-    graph = _core.Graph()
-    x, w = graph.input("x", (None, 3, 4)), graph.parameter("w", (4, 5))
-    graph.mark_output(graph.add(graph.dense(x, w), graph.matmul(x, w)))
-    with pytest.raises(ValueError, match="used both as a kernel and as an ordinary value"):
-        _core.Parameters(graph, "scalar")
+def test_a_packed_kernel_is_a_factor_like_any_other(isa):
+    """dense packs its kernel; matmul gets a copy that lies as its shape says."""
+    x, w = small_integers((2, 3, 4), 0), small_integers((4, 5), 1)
+    y, z = run(
+        lambda g, v: [g.dense(v["x"], v["w"]), g.matmul(v["x"], v["w"])],
+        {"x": x},
+        {"w": w},
+        Setting(isa),
+    )
+    assert_equal(y, x @ w, "dense")
+    assert_equal(z, x @ w, "matmul")
