@@ -110,10 +110,7 @@ def max_pool(
     inputs: Any, pool_size: Pair, strides: Pair | None = None, padding: str = "valid"
 ) -> Any:
     """The largest of each window. Shape: (N, H, W, C) -> (N, P, Q, C)"""
-    x, size = tensor(inputs), _pair(pool_size)
-    steps = size if strides is None else _pair(strides)
-    y = x.graph.core.max_pool2d(x.value, size, strides=steps, padding=padding, name=x.graph.name)
-    return GraphTensor(x.graph, y)
+    return _pooled("max_pool2d", inputs, pool_size, strides, padding)
 
 
 @batched_op
@@ -121,7 +118,13 @@ def average_pool(
     inputs: Any, pool_size: Pair, strides: Pair | None = None, padding: str = "valid"
 ) -> Any:
     """The mean of each window, padding left out. Shape: (N, H, W, C) -> (N, P, Q, C)"""
+    return _pooled("avg_pool2d", inputs, pool_size, strides, padding)
+
+
+def _pooled(op: str, inputs: Any, pool_size: Pair, strides: Pair | None, padding: str) -> Any:
     x, size = tensor(inputs), _pair(pool_size)
     steps = size if strides is None else _pair(strides)
-    y = x.graph.core.avg_pool2d(x.value, size, strides=steps, padding=padding, name=x.graph.name)
-    return GraphTensor(x.graph, y)
+    pool = getattr(x.graph.core, op)
+    return GraphTensor(
+        x.graph, pool(x.value, size, strides=steps, padding=padding, name=x.graph.name)
+    )
