@@ -20,6 +20,7 @@ from ..ground.checks import checked_flag, checked_int
 from ..ground.specs import Spec, is_ours, refuse_unknown, serialize
 from ..ground.text import checked_name, quoted, snake_case
 from ..initializers import Initializer
+from ..ops.dispatch import is_slot
 from ..regularizers import Regularizer
 from . import calls
 
@@ -214,7 +215,7 @@ class Layer(WeightHolder):
         structure = getattr(body, "result", None)
         if structure is None:
             return call.outputs[0]
-        return replace(structure, calls.is_slot, lambda slot: call.outputs[slot.index])
+        return replace(structure, is_slot, lambda slot: call.outputs[slot.index])
 
     def _record(self, call: Call) -> Tensor:
         output = call.outputs[0]

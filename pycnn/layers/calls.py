@@ -19,27 +19,26 @@ from ..engine.programs import make_plan
 from ..engine.tensors import core_dtype
 from ..engine.traced import (
     GraphTensor,
-    as_array,
     as_tensor,
     flatten,
     replace,
     tracing,
 )
-from ..ops.dispatch import Slot, is_leaf, plain_array
+from ..ops.dispatch import (
+    Slot,
+    is_graph_tensor,
+    is_leaf,
+    is_slot,
+    plain_array,
+    run_plan,
+    with_slots,
+)
 
 if TYPE_CHECKING:
     from .base import Layer
 
 Form = tuple[Any, dict[str, Any]]  # arguments of a call, with slots for tensors
 MAX_KEPT = 8  # plans of a layer that was called on arrays
-
-
-def is_slot(x: object) -> bool:
-    return isinstance(x, Slot)
-
-
-def is_graph_tensor(x: object) -> bool:
-    return isinstance(x, GraphTensor)
 
 
 class BoundCall:
@@ -98,10 +97,8 @@ def trace(
             f"{layer.name}: call() must return tensors, got {type(result).__name__}; compute with "
             "pycnn.ops"
         )
-    made = [as_tensor(graph, x) for x in flatten(result, is_graph_tensor)]
-    places = iter(range(len(made)))
-    structure = replace(result, is_graph_tensor, lambda x: Slot(next(places), x.dtype))
-    return [x.value for x in made], structure, [x.dtype for x in made]
+    made, structure = with_slots(result)
+    return [as_tensor(graph, x).value for x in made], structure, [x.dtype for x in made]
 
 
 def takes_argument(function: Any, name: str) -> bool:
@@ -179,18 +176,7 @@ def call_on_arrays(layer: Layer, args: Any, kwargs: Any) -> Any:
         kept = plans[key] = _make(layer, arrays, form)
         while len(plans) > MAX_KEPT:
             plans.popitem(last=False)
-    given = [a.astype(np.float32) if a.dtype == np.bool_ else a for a in arrays]
-    slots = flatten(kept.structure, is_slot)
-    outputs: list[NDArray[Any]] = [
-        np.empty(kept.shapes[s.index], core_dtype(s.dtype)) for s in slots
-    ]
-    kept.plan.run(given, outputs)
-
-    def result(slot: Slot) -> Any:
-        values = outputs[slot.index]
-        return as_array(values.astype(np.bool_) if slot.dtype == "bool" else values)
-
-    return replace(kept.structure, is_slot, result)
+    return run_plan(kept.plan, arrays, kept.structure, kept.shapes)
 
 
 def _with_arrays(args: Any, kwargs: Any) -> tuple[Any, Any]:

@@ -122,6 +122,21 @@ class Slot:
     dtype: str
 
 
+def is_slot(x: object) -> bool:
+    return isinstance(x, Slot)
+
+
+def is_graph_tensor(x: object) -> bool:
+    return isinstance(x, GraphTensor)
+
+
+def with_slots(results: Any) -> tuple[list[GraphTensor], Any]:
+    """The tensors among the results of a function, and the results with slots in their places."""
+    made = flatten(results, is_graph_tensor)
+    places = iter(range(len(made)))
+    return made, replace(results, is_graph_tensor, lambda x: Slot(next(places), x.dtype))
+
+
 class Operation:
     """A call of a function of ops as a node of a model."""
 
@@ -169,7 +184,7 @@ class Operation:
     def result(self) -> Any:
         """The symbolic results, as the function gives them."""
         outputs = call_layer(self, self.inputs).outputs
-        return replace(self._form, lambda x: isinstance(x, Slot), lambda s: outputs[s.index])
+        return replace(self._form, is_slot, lambda s: outputs[s.index])
 
     def apply(self, graph: GraphBuilder, inputs: Sequence[int]) -> list[int]:
         """The function's nodes."""
@@ -179,15 +194,11 @@ class Operation:
                 raise ValueError(f"{self.name}: input {slot.index} of {len(inputs)}")
             return GraphTensor(graph, inputs[slot.index], slot.dtype == "bool")
 
-        args, kwargs = replace((self.args, self.kwargs), lambda x: isinstance(x, Slot), tensor)
+        args, kwargs = replace((self.args, self.kwargs), is_slot, tensor)
         with tracing(graph):
             results = FUNCTIONS[self.function].call(*args, **kwargs)
-        made = flatten(results, lambda x: isinstance(x, GraphTensor))
+        made, self._form = with_slots(results)
         self.dtypes = [x.dtype for x in made]
-        places = iter(range(len(made)))
-        self._form = replace(
-            results, lambda x: isinstance(x, GraphTensor), lambda x: Slot(next(places), x.dtype)
-        )
         return [x.value for x in made]
 
     def rename(self, name: str) -> None:
@@ -245,7 +256,7 @@ def plain_array(where: str, x: Any) -> NDArray[Any]:
     """As the core takes it: float32, int32, or bytes; true and false are 1 and 0."""
     array = np.asarray(x)
     if array.dtype == np.bool_:
-        return array  # for _run to convert
+        return array  # for run_plan to convert
     kind = {"f": "float32", "i": "int32", "u": "int32"}.get(array.dtype.kind)
     if kind is None:
         raise DTypeError(f"{where}: expected numbers, got dtype {array.dtype}")
@@ -271,18 +282,14 @@ def _make(function: Function, form: Any, arrays: Sequence[NDArray[Any]]) -> Kept
             shape = (None, *array.shape[1:]) if function.batched else array.shape
             value = graph.core.input(f"x{i}", shape, dtype)
         tensors.append(GraphTensor(graph, value, array.dtype == np.bool_))
-    args, kwargs = replace(form, lambda x: isinstance(x, Slot), lambda s: tensors[s.index])
+    args, kwargs = replace(form, is_slot, lambda s: tensors[s.index])
     with tracing(graph):
         results = function.call(*args, **kwargs)
-    made = flatten(results, lambda x: isinstance(x, GraphTensor))
+    made, result_form = with_slots(results)
     for tensor in made:
         scalar = tensor.shape == ()  # which a run would return as a float
         core = graph.core
         core.mark_output(core.reshape(tensor.value, shape=(1,)) if scalar else tensor.value)
-    places = iter(range(len(made)))
-    result_form = replace(
-        results, lambda x: isinstance(x, GraphTensor), lambda x: Slot(next(places), x.dtype)
-    )
     parameters = _core.Parameters(graph.core)
     batch = len(arrays[0]) if function.batched else 1
     plan = _core.Plan(graph.core, parameters, batch, **current_limits())
@@ -291,16 +298,23 @@ def _make(function: Function, form: Any, arrays: Sequence[NDArray[Any]]) -> Kept
 
 
 def _run(kept: Kept, arrays: Sequence[NDArray[Any]]) -> Any:
-    given = [a.astype(np.float32) if a.dtype == np.bool_ else a for a in arrays]
-    first = len(given) - len(kept.names)
-    for name, array in zip(kept.names, given[first:], strict=True):
+    first = len(arrays) - len(kept.names)
+    for name, array in zip(kept.names, arrays[first:], strict=True):
         kept.parameters.set(name, array.astype(np.float32))
-    slots = flatten(kept.form, lambda x: isinstance(x, Slot))
-    outputs = [np.empty(kept.shapes[s.index] or (1,), core_dtype(s.dtype)) for s in slots]
-    kept.plan.run(given[:first], outputs)
+    return run_plan(kept.plan, arrays[:first], kept.form, kept.shapes)
+
+
+def run_plan(
+    plan: _core.Plan, arrays: Sequence[NDArray[Any]], form: Any, shapes: list[tuple[int, ...]]
+) -> Any:
+    """What a plan makes of arrays, in the form that has slots for its results."""
+    given = [a.astype(np.float32) if a.dtype == np.bool_ else a for a in arrays]
+    slots = flatten(form, is_slot)
+    outputs = [np.empty(shapes[s.index] or (1,), core_dtype(s.dtype)) for s in slots]
+    plan.run(given, outputs)
 
     def result(slot: Slot) -> Array:
-        values = outputs[slot.index].reshape(kept.shapes[slot.index])
+        values = outputs[slot.index].reshape(shapes[slot.index])
         return as_array(values.astype(np.bool_) if slot.dtype == "bool" else values)
 
-    return replace(kept.form, lambda x: isinstance(x, Slot), result)
+    return replace(form, is_slot, result)
